@@ -1,0 +1,1 @@
+"""Judges a connector, in any language, by the IoT2MQTT connector contract."""

@@ -1,0 +1,1 @@
+"""The pytest plugin: options and hooks; inert without --iot2mqtt-conformance."""

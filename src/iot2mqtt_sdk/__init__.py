@@ -1,0 +1,1 @@
+"""Connect devices to MQTT by the IoT2MQTT connector contract."""

@@ -1,0 +1,1 @@
+"""The contract as data and types; imports nothing else of this project."""
