@@ -1,1 +1,74 @@
 """The pytest plugin: options and hooks; inert without --iot2mqtt-conformance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from iot2mqtt_conformance.suite import Suite
+
+FILE_NAME = "conformance.toml"
+SUITE: pytest.StashKey[Suite] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the suite's options."""
+    group = parser.getgroup("iot2mqtt", "IoT2MQTT connector conformance")
+    add = group.addoption
+    add("--iot2mqtt-conformance", action="store_true", help="judge connectors by the IoT2MQTT contract")
+    add(
+        "--iot2mqtt-connector",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a folder or a conformance.toml; repeatable (default: ./conformance.toml)",
+    )
+    add(
+        "--iot2mqtt-services",
+        choices=["auto", "local", "embedded"],
+        default="auto",
+        help="`local` (mosquitto on this machine), `embedded` (amqtt from pip) or `auto` (the first that works)",
+    )
+    add("--iot2mqtt-clauses", default="*", metavar="GLOB", help="only these clauses, e.g. 'I2M-CMD-*'")
+    add("--iot2mqtt-report", metavar="DIR", help="write report.json and transcript.ndjson into this folder")
+    add("--iot2mqtt-seed", type=int, metavar="N", help="the seed of generated payloads (default: random, and printed)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the suite up, and make pytest collect the declarations."""
+    if not config.getoption("--iot2mqtt-conformance"):
+        return
+    try:
+        from iot2mqtt_conformance import suite
+    except ModuleNotFoundError as error:
+        raise pytest.UsageError(
+            f"--iot2mqtt-conformance needs {error.name}: run pip install 'iot2mqtt-sdk[conformance]'"
+        ) from None
+    named = [
+        str(path / FILE_NAME if path.is_dir() else path) for path in map(Path, config.getoption("--iot2mqtt-connector"))
+    ]
+    chosen = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
+    if not any(FILE_NAME in argument for argument in chosen):
+        named = named or [FILE_NAME]
+    config.args = [*chosen, *named]
+    for argument in config.args:
+        path = Path(argument.partition("::")[0])
+        if path.name.endswith(".toml") and not path.is_file():
+            raise pytest.UsageError(
+                f"{path} does not exist: write one, or name a connector with --iot2mqtt-connector=PATH"
+            )
+    config.stash[SUITE] = suite.Suite(config)
+    config.pluginmanager.register(config.stash[SUITE], "iot2mqtt-suite")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect a declaration's clauses."""
+    suite = parent.config.stash.get(SUITE, None)
+    if suite is None or file_path.suffix != ".toml" or not suite.wants(file_path):
+        return None
+    from iot2mqtt_conformance.items import DeclarationFile
+
+    return DeclarationFile.from_parent(parent, path=file_path)

@@ -1,0 +1,128 @@
+"""I2M-PUB: what every publication obeys."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from iot2mqtt_conformance.clauses.registry import judges
+from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.names import CLOCK_TOLERANCE
+from iot2mqtt_conformance.verdict import Verdict, failed, passed
+from iot2mqtt_conformance.view import NOT_JSON, Publication, Run, View, matches
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f+#]")
+
+
+@judges("I2M-PUB-01", "boot", "commands", "get")
+def nothing_is_published_outside(view: View, declaration: Declaration) -> Verdict:
+    """Every PUBLISH is below the instance, global/events or a declared extra topic."""
+    evidence = []
+    for run, publication in view.publications():
+        allowed = (f"{run.facts['root']}/#", f"{run.facts['base']}/v1/global/events", *declaration.extra_topics)
+        if not any(matches(f, publication.topic) for f in allowed):
+            return failed(
+                f"topics below {run.facts['root']}/", f"a message on {publication.topic}", at=[publication.record]
+            )
+        evidence.append(publication.record)
+    return passed(evidence)
+
+
+@judges("I2M-PUB-02", "boot", "commands", "get")
+def every_payload_is_json(view: View, _declaration: Declaration) -> Verdict:
+    """Every payload other than status is one strict JSON text; clearing a retained topic is no payload."""
+    evidence = []
+    for _run, publication in view.publications():
+        if (
+            publication.suffix in (None, "status")
+            or publication.record.data.get("payload_size") is not None
+            or _clears(publication)
+        ):
+            continue
+        if publication.value is NOT_JSON:
+            shown = publication.text if publication.text is not None else "bytes that are not UTF-8"
+            return failed(
+                f"RFC 8259 JSON on {publication.topic}",
+                f"{shown[:120]!r}",
+                at=[publication.record],
+                hint="write every payload with a strict JSON encoder, property topics included; NaN is no JSON",
+            )
+        evidence.append(publication.record)
+    return passed(evidence)
+
+
+def _clears(publication: Publication) -> bool:
+    return publication.retain and publication.text == ""
+
+
+@judges("I2M-PUB-03", "boot", "staleness")
+def timestamps_are_aware_and_true(view: View, _declaration: Declaration) -> Verdict:
+    """Every timestamp has an offset and is within 5 s of its publication, in every time zone."""
+    evidence = []
+    for run, publication in view.publications():
+        if not isinstance(publication.value, dict) or "timestamp" not in publication.value:
+            continue
+        fault = _timestamp_fault(publication.value["timestamp"], run, publication)
+        if fault is not None:
+            return failed(
+                f"an ISO 8601 timestamp with an offset, at most {CLOCK_TOLERANCE:.0f} s off (TZ={run.facts['tz']})",
+                fault,
+                at=[publication.record],
+                hint="take the time as datetime.now(UTC), or its like, when the message is made, and write its offset",
+            )
+        evidence.append(publication.record)
+    zones = {run.facts["tz"] for run in view.runs() if run.publications}
+    if len(zones) < 3:  # noqa: PLR2004 - the three zones of the clause
+        return failed("timestamps under three time zones", f"messages under {', '.join(sorted(zones)) or 'none'} only")
+    return passed(evidence)
+
+
+def moment(stamp: Any) -> float | None:
+    """Return the Unix time of an ISO 8601 timestamp with an offset, or None where it is none."""
+    if not isinstance(stamp, str) or not _ISO.fullmatch(stamp):
+        return None
+    try:
+        return datetime.fromisoformat(stamp).timestamp()
+    except ValueError:
+        return None
+
+
+def _timestamp_fault(stamp: Any, run: Run, publication: Publication) -> str | None:
+    time = moment(stamp)
+    if time is None:
+        return f"timestamp {stamp!r} on {publication.topic}"
+    off = time - run.time(publication.record)
+    if abs(off) > CLOCK_TOLERANCE:
+        return f"timestamp {stamp!r} on {publication.topic}, {off:+.0f} s from its publication"
+    return None
+
+
+@judges("I2M-PUB-04", "boot", "commands", "get")
+def names_in_topics_are_one_level(view: View, _declaration: Declaration) -> Verdict:
+    """Devices, groups and properties are single clean levels, and those that the configuration knows."""
+    evidence = []
+    for run, publication in view.publications():
+        if publication.suffix is None:
+            continue
+        levels = publication.levels
+        odd = next((level for level in levels if not level or _CONTROL.search(level)), None)
+        if odd is not None:
+            return failed(
+                "topic levels that are not empty and hold no `+`, `#` or control character",
+                f"{publication.topic!r}",
+                at=[publication.record],
+            )
+        if levels[0] == "devices" and levels[2:3] == ["state"] and len(levels) > 4:  # noqa: PLR2004 - devices/d/state/p
+            return failed(
+                "a property name that is one level",
+                f"{publication.topic!r}",
+                at=[publication.record],
+                hint="replace `/` in property names",
+            )
+        if levels[0] == "devices" and len(levels) > 2 and levels[1] not in run.configured and levels[2] not in _WORDS:  # noqa: PLR2004
+            return failed("a device_id that is one level", f"{publication.topic!r}", at=[publication.record])
+        evidence.append(publication.record)
+    return passed(evidence)
+
+
+_WORDS = {"state", "cmd", "error", "events", "telemetry", "availability"}

@@ -1,0 +1,188 @@
+"""I2M-STATUS: status and last will."""
+
+from iot2mqtt_conformance.clauses.registry import judges
+from iot2mqtt_conformance.clauses.sub import required
+from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.transcript import Record
+from iot2mqtt_conformance.verdict import Verdict, failed, passed
+from iot2mqtt_conformance.view import Run, View, matches
+
+
+@judges("I2M-STATUS-01", "boot", "reconnect")
+def connect_carries_the_will(view: View, _declaration: Declaration) -> Verdict:
+    """Every CONNECT has the will: the status topic, `offline`, QoS 1, retained."""
+    evidence = []
+    for run in view.runs():
+        wanted = {"topic": f"{run.facts['root']}/status", "payload": "offline", "qos": 1, "retain": True}
+        for packet in run.packets("CONNECT"):
+            will = packet.data.get("will")
+            seen = {key: will.get(key) for key in wanted} if will else None
+            if seen != wanted:
+                return failed(
+                    f"a last will {wanted}", f"last will {seen}", at=[packet], hint="set the will before connecting"
+                )
+            evidence.append(packet)
+    return passed(evidence)
+
+
+@judges("I2M-STATUS-02", "boot")
+def online_is_published_retained(view: View, _declaration: Declaration) -> Verdict:
+    """`online` goes to the status topic at QoS 1, retained."""
+    boot = view.run("boot")
+    if boot is None or not boot.onlines:
+        return failed("`online` on the status topic", "none")
+    wrong = next((p for run in view.runs() for p in run.onlines if p.qos != 1 or not p.retain), None)
+    if wrong is not None:
+        return failed(
+            "`online` at QoS 1, retained",
+            f"QoS {wrong.qos}, {'' if wrong.retain else 'not '}retained",
+            at=[wrong.record],
+        )
+    return passed(p.record for run in view.runs() for p in run.onlines)
+
+
+@judges("I2M-STATUS-03", "boot")
+def online_means_ready(view: View, declaration: Declaration) -> Verdict:
+    """Before each `online` the subscriptions are acknowledged, and a command sent at once is answered."""
+    evidence = []
+    for run in view.runs():
+        early = _early_online(run, declaration)
+        if early is not None:
+            record, missing = early
+            return failed(
+                "`online` after the broker has acknowledged all required subscriptions",
+                f"`online` while {missing} is not subscribed",
+                at=[record],
+                hint="publish `online` from the SUBACK handler, not right after connecting",
+            )
+        evidence += [p.record for p in run.onlines]
+    boot = view.run("boot")
+    asked = boot.sent("first") if boot else []
+    late = (
+        boot.steps("timeout", what="the response to first") + boot.steps("timeout", what="the answer to first")
+        if boot
+        else []
+    )
+    if not asked or late:
+        return failed("an answer to what was sent the moment `online` arrived", "none", at=[*asked, *late])
+    return passed([*evidence, *asked])
+
+
+def _early_online(run: Run, declaration: Declaration) -> tuple[Record, str] | None:
+    """Return the first `online` that comes before a required subscription, and that subscription."""
+    asked: dict[tuple[int, int], list[str]] = {}
+    held: dict[int, list[str]] = {}
+    onlines = {p.record.i for p in run.onlines}
+    needed = [topic for topics in required(run, declaration).values() for topic in topics]
+    for record in run.records:
+        data = record.data
+        if record.kind == "conn.close":
+            held.pop(data["conn"], None)
+        if record.kind != "packet":
+            continue
+        if data["type"] == "SUBSCRIBE":
+            asked[data["conn"], data["id"]] = [entry["filter"] for entry in data["filters"]]
+        if data["type"] == "SUBACK":
+            held.setdefault(data["conn"], []).extend(asked.pop((data["conn"], data["id"]), []))
+        if record.i in onlines:
+            filters = [topic_filter for mine in held.values() for topic_filter in mine]
+            missing = next((t for t in needed if not any(matches(f, t) for f in filters)), None)
+            if missing is not None:
+                return record, missing
+    return None
+
+
+@judges("I2M-STATUS-04", "reconnect")
+def online_again_after_reconnection(view: View, _declaration: Declaration) -> Verdict:
+    """After the cut, `online` follows, and the broker keeps it."""
+    run = view.run("reconnect")
+    cut = run.steps("cut") if run else []
+    if run is None or not cut:
+        return failed("a connector that is online before the connection is cut", "none")
+    after = [p for p in run.onlines if p.record.i > cut[0].i]
+    if not after:
+        again = [r for r in run.packets("CONNECT") if r.i > cut[0].i]
+        return failed(
+            "`online` again after the connection was cut",
+            "a new CONNECT, but no `online`" if again else "no new CONNECT",
+            at=[*cut, *again[:1]],
+            hint="publish `online` in the handler that runs after every connection, not once at start",
+        )
+    kept = run.steps("retained_status")
+    if not kept or kept[-1].data["payload"] != "online":
+        return failed(
+            "the retained status `online`", f"{kept[-1].data['payload']!r}" if kept else "nothing", at=[*cut, *kept]
+        )
+    return passed([*cut, after[0].record, kept[-1]])
+
+
+@judges("I2M-STATUS-05", "shutdown")
+def says_offline_before_leaving(view: View, _declaration: Declaration) -> Verdict:
+    """After the signal: PUBLISH offline, its PUBACK, DISCONNECT; no connection is just dropped."""
+    evidence = []
+    for run in view.runs("shutdown"):
+        signalled = run.first("proc.signal")
+        if signalled is None:
+            return failed("a connector that is online before it is stopped", f"none in the launch {run.name}")
+        name = signalled.data["signal"]
+        expected = f"after {name}: `offline` (QoS 1, retained), its PUBACK, then DISCONNECT"
+        said = [p for p in run.published("status") if p.record.i > signalled.i and p.text == "offline"]
+        good = [p for p in said if p.qos == 1 and p.retain]
+        if not good:
+            return failed(
+                expected,
+                "`offline` with other flags" if said else "no `offline`",
+                at=[signalled, *(p.record for p in said)],
+            )
+        last = good[-1].record
+        acknowledged = next(
+            (
+                r
+                for r in run.packets("PUBACK", "b2c")
+                if r.i > last.i and (r.data["conn"], r.data["id"]) == (last.data["conn"], last.data["id"])
+            ),
+            None,
+        )
+        left = next(
+            (r for r in run.packets("DISCONNECT") if r.data["conn"] == last.data["conn"] and r.i > last.i), None
+        )
+        if left is None:
+            return failed(expected, "the connection was dropped without DISCONNECT", at=[signalled, last])
+        if acknowledged is None or left.i < acknowledged.i:
+            return failed(expected, "DISCONNECT before the PUBACK", at=[signalled, last, left])
+        dropped = next(
+            (r for r in run.records if r.kind == "conn.close" and r.i > signalled.i and not r.data["clean"]), None
+        )
+        if dropped is not None:
+            return failed(expected, "a connection was dropped without DISCONNECT", at=[signalled, dropped])
+        evidence += [signalled, last, acknowledged, left]
+    return passed(evidence)
+
+
+@judges("I2M-STATUS-06", "kill")
+def killed_is_offline(view: View, _declaration: Declaration) -> Verdict:
+    """After SIGKILL the broker keeps `offline`."""
+    run = view.run("kill")
+    kept = run.steps("retained_status") if run else []
+    if run is None or not kept:
+        return failed("a connector that is online before it is killed", "none")
+    if kept[0].data["payload"] != "offline":
+        return failed(
+            "the retained status `offline` after SIGKILL",
+            f"the retained status {kept[0].data['payload']!r}",
+            at=[*run.packets("CONNECT")[:1], *kept],
+            hint="the last will must be retained and go to the status topic",
+        )
+    return passed(kept)
+
+
+@judges("I2M-STATUS-07", "boot", "shutdown")
+def status_is_one_of_two_words(view: View, _declaration: Declaration) -> Verdict:
+    """Every payload on the status topic is exactly `online` or `offline`."""
+    evidence = []
+    for run in view.runs():
+        for publication in run.published("status"):
+            if publication.text not in ("online", "offline"):
+                return failed("exactly `online` or `offline`", f"{publication.text!r}", at=[publication.record])
+            evidence.append(publication.record)
+    return passed(evidence)

@@ -1,0 +1,304 @@
+"""conformance.toml: what a connector's author declares about the connector, parsed once into frozen values."""
+
+import difflib
+import json
+import os
+import shutil
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from iot2mqtt_conformance.contract import clauses
+
+FILE_NAME = "conformance.toml"
+
+
+class DeclarationError(Exception):
+    """The declaration is missing or wrong; the message names the file, the key and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that the suite may command."""
+
+    id: str
+    writable: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    rejects: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Peripheral:
+    """A program that is started before the connector: a simulated device."""
+
+    name: str
+    command: tuple[str, ...]
+    ready: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One conformance.toml.
+
+    Attributes:
+        path: The file itself.
+        name: CONNECTOR_TYPE.
+        command: The program and its arguments.
+        workdir: Where it is started.
+        instance: The instance configuration that the suite starts from.
+        start_deadline: Seconds from start to `online`.
+        stop_deadline: Seconds from SIGTERM to the end.
+        features: What the connector can do, by feature name.
+        reporting: `polling` or `events`.
+        extra_topics: Filters outside the instance's namespace that the connector may use.
+        excluded: Clause ids that do not apply to this connector, each with its reason.
+        stimuli: Commands that act on the world outside the connector.
+    """
+
+    path: Path
+    name: str
+    command: tuple[str, ...]
+    workdir: Path
+    instance: Mapping[str, Any]
+    start_deadline: float
+    stop_deadline: float
+    features: frozenset[str]
+    reporting: str
+    extra_topics: tuple[str, ...]
+    excluded: Mapping[str, str]
+    devices: tuple[Device, ...]
+    stimuli: Mapping[str, Any]
+    peripherals: tuple[Peripheral, ...]
+    actions: Mapping[str, Any]
+
+    @property
+    def configured(self) -> list[str]:
+        """Ids of all devices of the instance configuration."""
+        return [device["device_id"] for device in self.instance["devices"]]
+
+    @property
+    def enabled(self) -> list[str]:
+        """Ids of the devices that are not disabled in the instance configuration."""
+        return [device["device_id"] for device in self.instance["devices"] if device.get("enabled", True)]
+
+    @property
+    def groups(self) -> list[str]:
+        """Ids of the groups of the instance configuration."""
+        return [group["group_id"] for group in self.instance.get("groups", [])]
+
+    @property
+    def commanded(self) -> Device | None:
+        """The first device with a writable property of two different values, if commands are declared."""
+        if "commands" not in self.features:
+            return None
+        return next((device for device in self.devices if self.switch_of(device)), None)
+
+    @staticmethod
+    def switch_of(device: Device) -> tuple[str, Any, Any] | None:
+        """Return a writable property of a device with two different values of it."""
+        for name, values in device.writable.items():
+            other = next((value for value in values if value != values[0]), None)
+            if other is not None:
+                return name, values[0], other
+        return None
+
+    def missing_need(self, need: str | None) -> str | None:
+        """Return why a clause with this need does not apply, or None where it does."""
+        if need is None:
+            return None
+        kind, _, name = need.partition(":")
+        if kind == "stimulus":
+            return None if name in self.stimuli else f"no stimulus `{name}` is declared"
+        if kind == "reporting":
+            return None if self.reporting == name else f"reporting is `{self.reporting}`"
+        return None if need in self.features else f"the feature `{need}` is not declared"
+
+
+_FLAGS = ("commands", "groups", "property_topics", "secrets", "tls", "pipeline")
+_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "": {
+        "connector": dict,
+        "features": dict,
+        "devices": list,
+        "stimuli": dict,
+        "peripherals": list,
+        "actions": dict,
+    },
+    "connector": {
+        "name": str,
+        "command": list,
+        "workdir": str,
+        "instance": str,
+        "setup": str,
+        "manifest": str,
+        "start_deadline": (int, float),
+        "stop_deadline": (int, float),
+    },
+    "features": {**dict.fromkeys(_FLAGS, bool), "reporting": str, "extra_topics": list, "excluded": dict},
+    "devices": {"id": str, "writable": dict, "rejects": dict},
+    "peripherals": {"name": str, "command": list, "ready": str},
+    "stimuli": {
+        "init_fails": dict,
+        "device_fails": list,
+        "device_recovers": list,
+        "device_slow": list,
+        "event": list,
+        "child_dies": list,
+    },
+}
+
+
+def load(path: Path) -> Declaration:
+    """Read a declaration from a conformance.toml, or from the folder that holds it.
+
+    Raises:
+        DeclarationError: It is missing or wrong.
+    """
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise DeclarationError(f"{file} does not exist: write one, or name a connector with --iot2mqtt-connector=PATH")
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DeclarationError(f"{file} is not TOML: {error}") from None
+    return _Reader(file).declaration(document)
+
+
+class _Reader:
+    """Turns one TOML document into a Declaration, naming file and key in every error."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def fault(self, sentence: str) -> DeclarationError:
+        return DeclarationError(f"{self.file}: {sentence}")
+
+    def declaration(self, document: dict[str, Any]) -> Declaration:
+        self.keys("", document)
+        if "connector" not in document:
+            raise self.fault("the table [connector] is missing: it names the connector and the command that starts it")
+        connector = self.keys("connector", document["connector"])
+        features = self.keys("features", document.get("features", {}))
+        stimuli = self.keys("stimuli", document.get("stimuli", {}))
+        for key in ("name", "command", "instance"):
+            if not connector.get(key):
+                raise self.fault(f"[connector] has no `{key}`")
+        reporting = features.get("reporting", "polling")
+        if reporting not in {"polling", "events"}:
+            raise self.fault(f"[features] reporting is `{reporting}`: it must be `polling` or `events`")
+        workdir = (self.file.parent / connector.get("workdir", ".")).resolve()
+        present = {flag for flag in _FLAGS if features.get(flag)}
+        present |= {key for key in ("setup", "manifest") if key in connector}
+        present |= {"actions"} if document.get("actions") else set()
+        instance = self.instance(connector["instance"])
+        return Declaration(
+            path=self.file,
+            name=connector["name"],
+            command=self.command("[connector] command", connector["command"], workdir),
+            workdir=workdir,
+            instance=instance,
+            start_deadline=self.seconds(connector, "start_deadline", 20),
+            stop_deadline=self.seconds(connector, "stop_deadline", 10),
+            features=frozenset(present),
+            reporting=reporting,
+            extra_topics=tuple(features.get("extra_topics", [])),
+            excluded=self.excluded(features.get("excluded", {})),
+            devices=self.devices(document.get("devices", []), instance, commands="commands" in present),
+            stimuli=stimuli,
+            peripherals=self.peripherals(document.get("peripherals", []), workdir),
+            actions=document.get("actions", {}),
+        )
+
+    def keys(self, table: str, value: dict[str, Any]) -> dict[str, Any]:
+        known = _KEYS[table]
+        place = f"[{table}] " if table else ""
+        for key, item in value.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                meant = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(sorted(known))}"
+                raise self.fault(f"{place}has the unknown key `{key}`: {meant}")
+            kind = known[key]
+            if not isinstance(item, kind) or (isinstance(item, bool) and kind is not bool):
+                name = getattr(kind, "__name__", "number")
+                raise self.fault(f"{place}{key} must be a {name}, and is {item!r}")
+        return value
+
+    def seconds(self, connector: dict[str, Any], key: str, default: float) -> float:
+        value = float(connector.get(key, default))
+        if not 0 < value < 3600:  # noqa: PLR2004 - an hour is more than any start or stop takes
+            raise self.fault(f"[connector] {key} must be between 0 and 3600 seconds, and is {value}")
+        return value
+
+    def command(self, place: str, command: list[Any], workdir: Path) -> tuple[str, ...]:
+        if not command or not all(isinstance(part, str) and part for part in command):
+            raise self.fault(f'{place} must be a list of strings, such as ["python", "main.py"]')
+        if not workdir.is_dir():
+            raise self.fault(f"[connector] workdir {workdir} is not a folder")
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        program = command[0]
+        found = shutil.which(workdir / program) if os.sep in program else shutil.which(program, path=path)
+        if found is None:
+            raise self.fault(
+                f"{place} starts `{program}`, which is neither on PATH nor an executable file in {workdir}"
+            )
+        return tuple(command)
+
+    def instance(self, name: str) -> dict[str, Any]:
+        file = self.file.parent / name
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise self.fault(f"[connector] instance: {file} does not exist") from None
+        except ValueError as error:
+            raise self.fault(f"[connector] instance: {file} is not JSON: {error}") from None
+        devices = document.get("devices") if isinstance(document, dict) else None
+        ids = (
+            [d.get("device_id") if isinstance(d, dict) else None for d in devices] if isinstance(devices, list) else []
+        )
+        if not ids or not all(isinstance(device_id, str) and device_id for device_id in ids):
+            raise self.fault(f"[connector] instance: {file} must have `devices`, a list of objects with a `device_id`")
+        if not any(device.get("enabled", True) for device in document["devices"]):
+            raise self.fault(f"[connector] instance: {file} has no enabled device, so nothing could be judged")
+        return dict(document)
+
+    def excluded(self, table: dict[str, Any]) -> dict[str, str]:
+        for clause, reason in table.items():
+            if clause not in clauses():
+                near = difflib.get_close_matches(clause, clauses(), n=1)
+                meant = f": did you mean {near[0]}?" if near else ""
+                raise self.fault(f"[features.excluded] names {clause}, which is no clause of the contract{meant}")
+            if not isinstance(reason, str) or not reason.strip():
+                raise self.fault(f"[features.excluded] {clause} needs a reason that the report can show")
+        return table
+
+    def devices(self, tables: list[Any], instance: Mapping[str, Any], *, commands: bool) -> tuple[Device, ...]:
+        enabled = {d["device_id"] for d in instance["devices"] if d.get("enabled", True)}
+        found = []
+        for table in tables:
+            entry = self.keys("devices", table)
+            if entry.get("id") not in enabled:
+                raise self.fault(f"[[devices]] id `{entry.get('id')}` is not an enabled device of the instance file")
+            values = {
+                key: {name: tuple(options) for name, options in entry.get(key, {}).items()}
+                for key in ("writable", "rejects")
+            }
+            found.append(Device(entry["id"], values["writable"], values["rejects"]))
+        if commands and not any(Declaration.switch_of(device) for device in found):
+            raise self.fault(
+                "[features] commands = true needs a [[devices]] entry with a writable property"
+                " and two different values of it"
+            )
+        return tuple(found)
+
+    def peripherals(self, tables: list[Any], workdir: Path) -> tuple[Peripheral, ...]:
+        found = []
+        for number, table in enumerate(tables):
+            entry = self.keys("peripherals", table)
+            ready = entry.get("ready", "")
+            if not ready.startswith(("tcp:", "line:")):
+                raise self.fault(f"[[peripherals]] ready is `{ready}`: it must be `tcp:{{port}}` or `line:TEXT`")
+            command = self.command("[[peripherals]] command", entry.get("command", []), workdir)
+            found.append(Peripheral(entry.get("name", f"peripheral{number}"), command, ready))
+        return tuple(found)

@@ -1,0 +1,101 @@
+"""Each clause as one pytest item, and before them the smoke item."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from iot2mqtt_conformance.declaration import DeclarationError, load
+from iot2mqtt_conformance.judging import judged
+from iot2mqtt_conformance.plugin import SUITE
+from iot2mqtt_conformance.report.failure import explain
+from iot2mqtt_conformance.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iot2mqtt_conformance.contract import Clause
+    from iot2mqtt_conformance.declaration import Declaration
+
+OUTCOME = "iot2mqtt_outcome"
+
+
+class ClauseFailedError(Exception):
+    """A clause is not honoured; carries the text that explains it."""
+
+
+class DeclarationFile(pytest.File):
+    """One conformance.toml."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield the smoke item, then an item for each clause that has a judge and was chosen."""
+        try:
+            declaration = load(self.path)
+        except DeclarationError as error:
+            raise pytest.UsageError(str(error)) from None
+        glob = self.config.getoption("--iot2mqtt-clauses")
+        chosen = [clause for clause in judged() if fnmatch(clause.id, glob)]
+        if not chosen:
+            raise pytest.UsageError(f"--iot2mqtt-clauses={glob} fits no clause that this version judges")
+        yield SmokeItem.from_parent(self, name=f"smoke[{declaration.name}]", declaration=declaration)
+        for clause in chosen:
+            yield ClauseItem.from_parent(
+                self, name=f"{clause.id}[{declaration.name}]", declaration=declaration, clause=clause
+            )
+
+
+class _Item(pytest.Item):
+    """What both kinds of item share: a declaration, and a report that needs no traceback."""
+
+    def __init__(self, *, declaration: Declaration, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.declaration = declaration
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        """Tell pytest where the item stands."""
+        return self.path, None, self.name
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show the explanation instead of a traceback."""
+        if isinstance(excinfo.value, ClauseFailedError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def settle(self, verdict: Verdict) -> None:
+        """Turn a verdict into pytest's outcome."""
+        self.user_properties.append((OUTCOME, verdict.outcome.value))
+        if verdict.outcome in (Outcome.NOT_APPLICABLE, Outcome.NOT_RUN):
+            pytest.skip(f"{verdict.outcome}: {verdict.seen}")
+
+
+class SmokeItem(_Item):
+    """Did it start, connect and come online?"""
+
+    def runtest(self) -> None:
+        """Play the scenarios if nobody has, and fail with the diagnosis where the connector did not work."""
+        played = self.config.stash[SUITE].played(self.declaration, self.session)
+        self.user_properties.append((OUTCOME, Outcome.FAIL.value if played.smoke else Outcome.PASS.value))
+        if played.smoke is not None:
+            raise ClauseFailedError(played.smoke)
+
+
+class ClauseItem(_Item):
+    """One clause of the contract."""
+
+    def __init__(self, *, clause: Clause, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.clause = clause
+
+    def runtest(self) -> None:
+        """Ask the clause's judge."""
+        suite = self.config.stash[SUITE]
+        suite.played(self.declaration, self.session)
+        verdict = suite.verdict(self.declaration, self.clause)
+        self.user_properties.append(("iot2mqtt_clause", self.clause.id))
+        self.settle(verdict)
+        if verdict.outcome is Outcome.FAIL:
+            transcript = suite.played(self.declaration, self.session).transcript
+            again = f"pytest --iot2mqtt-conformance --iot2mqtt-seed={suite.seed} '{self.nodeid}'"
+            raise ClauseFailedError(explain(self.clause, verdict, transcript, again))

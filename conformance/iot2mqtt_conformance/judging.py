@@ -1,0 +1,145 @@
+"""Plays the scenarios that the chosen clauses need, and asks their judges."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from iot2mqtt_conformance.clauses import JUDGES
+from iot2mqtt_conformance.contract import Clause, clauses
+from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.rig import Stage
+from iot2mqtt_conformance.scenarios import SCENARIOS
+from iot2mqtt_conformance.services.base import Broker, ServiceError
+from iot2mqtt_conformance.smoke import diagnose
+from iot2mqtt_conformance.transcript import Recorder, Transcript
+from iot2mqtt_conformance.verdict import Outcome, Verdict
+from iot2mqtt_conformance.view import View
+
+AT_ONCE = 4
+"""Scenarios played at the same time: two cores, and most of a scenario is waiting."""
+
+
+class CutShortError(Exception):
+    """The services failed while scenarios were running; nothing that was seen may be judged."""
+
+
+@dataclass(slots=True)
+class Played:
+    """What playing the scenarios brought.
+
+    Attributes:
+        transcript: What happened.
+        smoke: Why the connector could not be judged at all, or None where it came online.
+        durations: Seconds a scenario took, by name.
+        round_trip: Seconds of one question and answer.
+    """
+
+    transcript: Transcript
+    smoke: str | None
+    durations: dict[str, float] = field(default_factory=dict)
+    round_trip: float = 0.0
+
+
+def judged() -> list[Clause]:
+    """Return the clauses that have a judge, in the contract's order."""
+    return [clause for clause in clauses().values() if clause.id in JUDGES]
+
+
+def not_applicable(clause: Clause, declaration: Declaration) -> str | None:
+    """Return why a clause does not apply to a connector, or None where it does."""
+    if clause.id in declaration.excluded:
+        return f"excluded by the declaration: {declaration.excluded[clause.id]}"
+    return declaration.missing_need(clause.needs)
+
+
+def judge(clause: Clause, declaration: Declaration, played: Played) -> Verdict:
+    """Return the verdict on one clause."""
+    reason = not_applicable(clause, declaration)
+    if reason is not None:
+        return Verdict(Outcome.NOT_APPLICABLE, seen=reason)
+    if played.smoke is not None:
+        return Verdict(Outcome.NOT_RUN, seen="the connector did not come online, see the smoke item")
+    return JUDGES[clause.id].function(View(played.transcript), declaration)
+
+
+def needed(declaration: Declaration, chosen: Iterable[str]) -> list[str]:
+    """Return the scenarios that the chosen clauses need, the first launch always among them."""
+    asked = {"boot"}
+    for clause_id in chosen:
+        if not_applicable(clauses()[clause_id], declaration) is None:
+            asked |= set(JUDGES[clause_id].scenarios)
+    return [name for name in SCENARIOS if name in asked]
+
+
+def play(
+    declaration: Declaration,
+    chosen: Iterable[str],
+    *,
+    new_broker: Callable[[], Broker],
+    seed: int,
+    progress: Callable[[str], None],
+) -> Played:
+    """Play the scenarios and return what happened.
+
+    Raises:
+        ServiceError: The broker could not be started.
+        CutShortError: The broker died while scenarios were running.
+    """
+    return asyncio.run(_play(declaration, needed(declaration, chosen), new_broker, seed, progress))
+
+
+async def _play(
+    declaration: Declaration,
+    names: list[str],
+    new_broker: Callable[[], Broker],
+    seed: int,
+    progress: Callable[[str], None],
+) -> Played:
+    broker = new_broker()
+    await broker.start()
+    recorder = Recorder()
+    stage = Stage(declaration, recorder, broker, new_broker, secrets.token_hex(3), seed)
+    played = Played(recorder.transcript, None)
+    watch = asyncio.create_task(broker.died.wait())
+    work = asyncio.create_task(_all(stage, names, played, progress))
+    try:
+        await asyncio.wait({watch, work}, return_when=asyncio.FIRST_COMPLETED)
+        if broker.died.is_set():
+            raise CutShortError(
+                f"the broker {broker.name} died while scenarios were running, so nothing is judged; its last lines: "
+                + " | ".join(broker.last_lines()[-5:])
+            )
+        await work
+    finally:
+        for task in (watch, work):
+            task.cancel()
+        await asyncio.gather(watch, work, return_exceptions=True)
+        await broker.stop()
+    played.smoke = diagnose(View(recorder.transcript), declaration)
+    played.round_trip = stage.round_trip
+    return played
+
+
+async def _all(stage: Stage, names: list[str], played: Played, progress: Callable[[str], None]) -> None:
+    """Play the first launch; once it is known to work, the other scenarios beside it."""
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(name: str) -> None:
+        async with limit:
+            began = time.monotonic()
+            await SCENARIOS[name](stage)
+            played.durations[name] = round(time.monotonic() - began, 3)
+            progress(f"{name} {played.durations[name]:.1f} s")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(one("boot"))
+        await stage.smoke_ended_or_passed()
+        if stage.smoke_passed.is_set():
+            for name in names:
+                if name != "boot":
+                    group.create_task(one(name))
+
+
+__all__ = ["CutShortError", "Played", "ServiceError", "judge", "judged", "needed", "not_applicable", "play"]

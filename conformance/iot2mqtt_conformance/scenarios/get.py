@@ -1,0 +1,32 @@
+"""Questions for state, while no poll can be mistaken for the answer."""
+
+import json
+
+from iot2mqtt_conformance.rig import Rig, Setting, Stage
+from iot2mqtt_conformance.scenarios.commands import QUIET
+from iot2mqtt_conformance.transcript import Record
+
+
+async def play(stage: Stage) -> None:
+    """Ask every enabled device in the three ways for all, then one for a part."""
+    async with Rig(stage, "get", setting=Setting(interval=QUIET)) as rig:
+        if not (await rig.online() and await rig.states()):
+            return
+        answer: Record | None = None
+        for device in stage.declaration.enabled:
+            for name, payload in (("empty", b""), ("object", b"{}"), ("null", b"null")):
+                answer = await rig.get(device, payload, probe=f"whole_{name}")
+            known = _a_property(answer)
+            if known is not None:
+                body = json.dumps({"properties": [known, "no_such_property"]}).encode()
+                rig.note("partial", device=device, known=known)
+                await rig.get(device, body, probe="partial")
+
+
+def _a_property(record: Record | None) -> str | None:
+    """Return a property name of a state message, one of several where there are several."""
+    try:
+        state = json.loads(record.data.get("payload", "null"))["state"] if record else None
+    except (ValueError, TypeError, KeyError):
+        return None
+    return next(iter(state), None) if isinstance(state, dict) else None

@@ -1,0 +1,191 @@
+"""How judges look at a transcript: launches, publications and what the connector was asked."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from iot2mqtt_conformance.transcript import Record, Transcript
+
+NOT_JSON = object()
+"""What a payload is that is no RFC 8259 JSON text."""
+
+
+def strict_json(text: str) -> Any:
+    """Parse RFC 8259 JSON; NOT_JSON where it is none (NaN and Infinity included)."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return NOT_JSON
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A PUBLISH of the connector.
+
+    Attributes:
+        record: Where it stands in the transcript.
+        suffix: The topic below the instance; None where the topic lies elsewhere.
+        text: The payload, or None where it is not UTF-8.
+        value: The payload as strict JSON, or NOT_JSON.
+    """
+
+    record: Record
+    topic: str
+    suffix: str | None
+    text: str | None
+    value: Any
+    qos: int
+    retain: bool
+
+    @property
+    def levels(self) -> list[str]:
+        """The levels of the topic below the instance."""
+        return self.suffix.split("/") if self.suffix is not None else []
+
+    def is_state(self) -> bool:
+        """Whether this is a device's whole state."""
+        levels = self.levels
+        return len(levels) == 3 and levels[0] == "devices" and levels[2] == "state"  # noqa: PLR2004
+
+    def shown(self, name: str) -> Any:
+        """Return a property's value of a state message, or NOT_JSON where it has none."""
+        state = self.value.get("state") if isinstance(self.value, dict) else None
+        return state.get(name, NOT_JSON) if isinstance(state, dict) else NOT_JSON
+
+
+class Run:
+    """One launch of the connector, as the transcript shows it."""
+
+    def __init__(self, name: str, records: list[Record], wall: float) -> None:
+        self.name = name
+        self.records = records
+        self.facts = next(record for record in records if record.kind == "run").data
+        self._wall = wall
+
+    def time(self, record: Record) -> float:
+        """Return the Unix time of a record."""
+        return self._wall + record.t
+
+    def packets(self, kind: str, direction: str = "c2b") -> list[Record]:
+        """Return the packets of a type, by default those of the connector."""
+        return [r for r in self.records if r.kind == "packet" and r.data["type"] == kind and r.data["dir"] == direction]
+
+    @cached_property
+    def publications(self) -> list[Publication]:
+        """Everything that the connector published."""
+        root = f"{self.facts['root']}/"
+        return [_publication(record, root) for record in self.packets("PUBLISH")]
+
+    def published(self, suffix: str) -> list[Publication]:
+        """Return what the connector published on one topic below the instance."""
+        return [p for p in self.publications if p.suffix == suffix]
+
+    def states(self, device: str | None = None) -> list[Publication]:
+        """Return the whole states, of one device or of all."""
+        return [p for p in self.publications if p.is_state() and device in (None, p.levels[1])]
+
+    def steps(self, name: str, **facts: Any) -> list[Record]:
+        """Return what the scenario wrote down under a name, with these facts."""
+        return [
+            r
+            for r in self.records
+            if r.kind == "step" and r.data["name"] == name and all(r.data.get(k) == v for k, v in facts.items())
+        ]
+
+    def sent(self, probe: str) -> list[Record]:
+        """Return what the scenario sent under a probe's name."""
+        return self.steps("send", probe=probe)
+
+    def first(self, kind: str) -> Record | None:
+        """Return the first record of a kind."""
+        return next((r for r in self.records if r.kind == kind), None)
+
+    @cached_property
+    def onlines(self) -> list[Publication]:
+        """Every `online` of the connector."""
+        return [p for p in self.published("status") if p.text == "online"]
+
+    @property
+    def configured(self) -> list[str]:
+        """Ids of all configured devices."""
+        return [device["device_id"] for device in self.facts["config"]["devices"]]
+
+    @property
+    def enabled(self) -> list[str]:
+        """Ids of the enabled devices."""
+        return [device["device_id"] for device in self.facts["config"]["devices"] if device.get("enabled", True)]
+
+    @property
+    def groups(self) -> list[str]:
+        """Ids of the configured groups."""
+        return [group["group_id"] for group in self.facts["config"].get("groups", [])]
+
+
+def _publication(record: Record, root: str) -> Publication:
+    data = record.data
+    topic = data["topic"]
+    text = data.get("payload")
+    suffix = topic.removeprefix(root) if topic.startswith(root) else None
+    value = NOT_JSON if text is None else strict_json(text)
+    return Publication(record, topic, suffix, text, value, data["qos"], data["retain"])
+
+
+class View:
+    """A whole transcript, launch by launch."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self.transcript = transcript
+        by_run: dict[str, list[Record]] = {}
+        for record in transcript:
+            by_run.setdefault(record.run, []).append(record)
+        self._runs = {
+            name: Run(name, records, transcript.wall)
+            for name, records in by_run.items()
+            if any(record.kind == "run" for record in records)
+        }
+
+    def run(self, name: str) -> Run | None:
+        """Return one launch, or None where it did not happen."""
+        return self._runs.get(name)
+
+    def runs(self, prefix: str = "") -> list[Run]:
+        """Return the launches of a scenario, or all."""
+        return [
+            run for name, run in self._runs.items() if name == prefix or name.startswith(f"{prefix}.") or not prefix
+        ]
+
+    def publications(self) -> Iterator[tuple[Run, Publication]]:
+        """Yield every publication of every launch."""
+        for run in self._runs.values():
+            for publication in run.publications:
+                yield run, publication
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether an MQTT topic filter covers a topic."""
+    wanted, levels = topic_filter.split("/"), topic.split("/")
+    for number, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if number >= len(levels) or level not in ("+", levels[number]):
+            return False
+    return len(wanted) == len(levels)
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every topic that the narrow filter matches is matched by the wide one."""
+    left, right = wide.split("/"), narrow.split("/")
+    for number, level in enumerate(left):
+        if level == "#":
+            return True
+        if number >= len(right) or right[number] == "#":
+            return False
+        if level not in ("+", right[number]):
+            return False
+    return len(left) == len(right)
