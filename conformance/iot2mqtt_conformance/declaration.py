@@ -192,11 +192,12 @@ class _Reader:
         present = {flag for flag in _FLAGS if features.get(flag)}
         present |= {key for key in ("setup", "manifest") if key in connector}
         present |= {"actions"} if document.get("actions") else set()
+        command = self.command("[connector] command", connector["command"], workdir)
         instance = self.instance(connector["instance"])
         return Declaration(
             path=self.file,
             name=connector["name"],
-            command=self.command("[connector] command", connector["command"], workdir),
+            command=command,
             workdir=workdir,
             instance=instance,
             start_deadline=self.seconds(connector, "start_deadline", 20),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iot2mqtt_conformance.declaration import DeclarationError, load
-from iot2mqtt_conformance.judging import judged
 from iot2mqtt_conformance.plugin import SUITE
 from iot2mqtt_conformance.report.failure import explain
 from iot2mqtt_conformance.verdict import Outcome, Verdict
@@ -31,16 +28,10 @@ class DeclarationFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield the smoke item, then an item for each clause that has a judge and was chosen."""
-        try:
-            declaration = load(self.path)
-        except DeclarationError as error:
-            raise pytest.UsageError(str(error)) from None
-        glob = self.config.getoption("--iot2mqtt-clauses")
-        chosen = [clause for clause in judged() if fnmatch(clause.id, glob)]
-        if not chosen:
-            raise pytest.UsageError(f"--iot2mqtt-clauses={glob} fits no clause that this version judges")
+        suite = self.config.stash[SUITE]
+        declaration = suite.declarations[self.path.resolve()]
         yield SmokeItem.from_parent(self, name=f"smoke[{declaration.name}]", declaration=declaration)
-        for clause in chosen:
+        for clause in suite.clauses:
             yield ClauseItem.from_parent(
                 self, name=f"{clause.id}[{declaration.name}]", declaration=declaration, clause=clause
             )

@@ -54,12 +54,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if not any(FILE_NAME in argument for argument in chosen):
         named = named or [FILE_NAME]
     config.args = [*chosen, *named]
-    for argument in config.args:
-        path = Path(argument.partition("::")[0])
-        if path.name.endswith(".toml") and not path.is_file():
-            raise pytest.UsageError(
-                f"{path} does not exist: write one, or name a connector with --iot2mqtt-connector=PATH"
-            )
     config.stash[SUITE] = suite.Suite(config)
     config.pluginmanager.register(config.stash[SUITE], "iot2mqtt-suite")
 

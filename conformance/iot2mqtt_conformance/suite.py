@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from iot2mqtt_conformance.judging import CutShortError, judge, play
+from iot2mqtt_conformance.declaration import Declaration, DeclarationError, load
+from iot2mqtt_conformance.judging import CutShortError, judge, judged, play
 from iot2mqtt_conformance.report import files
 from iot2mqtt_conformance.report.terminal import Judged, as_json, summary
 from iot2mqtt_conformance.services.base import ServiceError
@@ -19,12 +21,26 @@ from iot2mqtt_conformance.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from iot2mqtt_conformance.contract import Clause
-    from iot2mqtt_conformance.declaration import Declaration
     from iot2mqtt_conformance.judging import Played
 
 CUT_SHORT = 3
 FAILED = 1
 SEED_RANGE = 2**31
+
+
+def _chosen_clauses(glob: str) -> list[Clause]:
+    chosen = [clause for clause in judged() if fnmatch(clause.id, glob)]
+    if not chosen:
+        raise pytest.UsageError(f"--iot2mqtt-clauses={glob} fits no clause that this version judges")
+    return chosen
+
+
+def _declarations(arguments: list[str]) -> dict[Path, Declaration]:
+    paths = [Path(argument.partition("::")[0]) for argument in arguments]
+    try:
+        return {path.resolve(): load(path) for path in paths if path.suffix == ".toml"}
+    except DeclarationError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 class Suite:
@@ -37,7 +53,8 @@ class Suite:
         self.seed: int = worker["iot2mqtt_seed"] if worker else random.randrange(SEED_RANGE) if given is None else given
         self._played: dict[Path, tuple[Declaration, Played, float]] = {}
         self._verdicts: dict[Path, dict[str, Verdict]] = {}
-        self._wanted = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
+        self.clauses = _chosen_clauses(config.getoption("--iot2mqtt-clauses"))
+        self.declarations = _declarations(config.args)
         self._run = 0
         self._unproved = 0
         try:
@@ -47,7 +64,7 @@ class Suite:
 
     def wants(self, path: Path) -> bool:
         """Whether a file is one of the declarations that were asked for."""
-        return path.resolve() in self._wanted
+        return path.resolve() in self.declarations
 
     # ------------------------------------------------------------------ playing and judging
     def played(self, declaration: Declaration, session: pytest.Session) -> Played:

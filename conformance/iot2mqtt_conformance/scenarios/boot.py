@@ -21,7 +21,8 @@ async def play(stage: Stage) -> None:
             if online is None:
                 return
             await _first_command(rig)
-            await _measure(rig)
+            if not await _measure(rig):
+                return
             stage.smoke_passed.set()
             await rig.states(seconds=stage.declaration.start_deadline)
             await rig.meta("devices_list", probe="devices_list")
@@ -44,12 +45,15 @@ async def _first_command(rig: Rig) -> None:
         await rig.command(device.id, {switch[0]: switch[1]}, probe="first")
 
 
-async def _measure(rig: Rig) -> None:
+async def _measure(rig: Rig) -> bool:
+    """Ask for info and keep the time that it took; False where no answer came."""
     begin = rig.stage.recorder.now()
     answer = await rig.meta("info", probe="round_trip", seconds=rig.stage.declaration.start_deadline)
-    if answer is not None:
-        rig.stage.round_trip = round(answer.t - begin, 6)
+    if answer is None:
+        return False
+    rig.stage.round_trip = round(answer.t - begin, 6)
     rig.note("round_trip", seconds=rig.stage.round_trip)
+    return True
 
 
 async def _watch_uptime(rig: Rig) -> None:

@@ -1,0 +1,1 @@
+"""The programs that the suite brings up around a connector."""

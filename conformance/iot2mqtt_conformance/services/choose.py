@@ -1,0 +1,31 @@
+"""Which broker to use, and why, in a sentence."""
+
+from collections.abc import Callable
+
+from iot2mqtt_conformance.services import embedded, local
+from iot2mqtt_conformance.services.base import Broker, ServiceError
+
+
+def choose(mode: str) -> tuple[Callable[[], Broker], str]:
+    """Return what makes brokers in a mode, and a sentence that says which and why.
+
+    Args:
+        mode: `local`, `embedded` or `auto`.
+
+    Raises:
+        ServiceError: The mode is not to be had on this machine.
+    """
+    mosquitto, amqtt = local.find(), embedded.find()
+    if mode in ("auto", "local") and mosquitto is not None:
+        path, version = mosquitto
+        return lambda: local.mosquitto(path, version), f"broker: mosquitto {version} of this machine ({path})"
+    if mode == "local":
+        raise ServiceError(
+            "services `local` need the program mosquitto: install it, or use --iot2mqtt-services=embedded"
+        )
+    if amqtt is not None:
+        why = ", because mosquitto is not installed" if mode == "auto" else ""
+        return lambda: embedded.amqtt(amqtt), f"broker: amqtt {amqtt} from pip{why}"
+    if mode == "embedded":
+        raise ServiceError("services `embedded` need amqtt: run pip install 'iot2mqtt-sdk[embedded]'")
+    raise ServiceError("no broker: install mosquitto, or run pip install 'iot2mqtt-sdk[embedded]'")

@@ -1,0 +1,102 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from iot2mqtt_conformance.declaration import DeclarationError, load
+
+INSTANCE = {"devices": [{"device_id": "light1"}, {"device_id": "spare", "enabled": False}]}
+MINIMAL = """
+[connector]
+name = "x"
+command = ["python", "main.py"]
+instance = "instance.json"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "instance.json").write_text(json.dumps(INSTANCE), encoding="utf-8")
+    return tmp_path
+
+
+def declare(folder: Path, text: str) -> Path:
+    file = folder / "conformance.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_minimal_declaration_has_the_documented_defaults(folder: Path) -> None:
+    declaration = load(declare(folder, MINIMAL))
+    assert (declaration.start_deadline, declaration.stop_deadline, declaration.reporting) == (20, 10, "polling")
+    assert declaration.enabled == ["light1"]
+    assert declaration.configured == ["light1", "spare"]
+    assert declaration.commanded is None
+
+
+def test_a_folder_stands_for_the_file_in_it(folder: Path) -> None:
+    declare(folder, MINIMAL)
+    assert load(folder).path == folder / "conformance.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", r"\[connector\] is missing"),
+        ("[connector", "is not TOML"),
+        ("[conector]\nname = 'x'", "did you mean `connector`"),
+        (MINIMAL + "comand = ['x']", "unknown key `comand`: did you mean `command`"),
+        (MINIMAL.replace('name = "x"', ""), "has no `name`"),
+        (MINIMAL.replace('"x"', "7"), "name must be a str, and is 7"),
+        (MINIMAL.replace('["python", "main.py"]', "[]"), "has no `command`"),
+        (MINIMAL.replace('["python", "main.py"]', '["python", 7]'), "must be a list of strings"),
+        (MINIMAL.replace('"python"', '"no-such-program"'), "no-such-program"),
+        (MINIMAL.replace("instance.json", "other.json"), "other.json does not exist"),
+        (MINIMAL + 'workdir = "nowhere"', "nowhere is not a folder"),
+        (MINIMAL + "start_deadline = -1", "between 0 and 3600"),
+        (MINIMAL + "start_deadline = true", "must be a number"),
+        (MINIMAL + "[features]\ngroup = true", "did you mean `groups`"),
+        (MINIMAL + '[features]\nreporting = "pollin"', "`polling` or `events`"),
+        (MINIMAL + "[features]\ncommands = true", "needs a .*writable property"),
+        (MINIMAL + '[features.excluded]\n"I2M-CMD-99" = "why"', "I2M-CMD-99, which is no clause"),
+        (MINIMAL + '[features.excluded]\n"I2M-CMD-01" = " "', "needs a reason"),
+        (MINIMAL + '[[devices]]\nid = "spare"', "`spare` is not an enabled device"),
+        (MINIMAL + '[[devices]]\nid = "light1"\nwriteable = {}', "did you mean `writable`"),
+        (MINIMAL + '[[peripherals]]\ncommand = ["python"]\nready = "soon"', "must be `tcp:{port}`"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_with_file_and_fault(folder: Path, text: str, says: str) -> None:
+    file = declare(folder, text)
+    with pytest.raises(DeclarationError, match=says) as refused:
+        load(file)
+    assert str(file) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "must have `devices`"),
+        ('{"devices": []}', "must have `devices`"),
+        ('{"devices": [{}]}', "must have `devices`"),
+        ('{"devices": [{"device_id": "a", "enabled": false}]}', "no enabled device"),
+    ],
+)
+def test_an_instance_file_that_nothing_could_be_judged_by_is_refused(folder: Path, text: str, says: str) -> None:
+    (folder / "instance.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DeclarationError, match=says):
+        load(declare(folder, MINIMAL))
+
+
+def test_a_missing_declaration_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="--iot2mqtt-connector=PATH"):
+        load(tmp_path)
+
+
+def test_python_is_found_beside_the_interpreter_that_runs_the_suite(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert load(declare(folder, MINIMAL)).command[0] == "python"
+    assert Path(sys.executable).exists()

@@ -1,0 +1,111 @@
+"""Nothing skipped, missing, silent or dead may end in exit code 0."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.suite_runs import connector, run_suite
+
+CONNECT = """
+import os, signal
+import paho.mqtt.client as mqtt
+
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="tiny")
+client.connect("127.0.0.1", int(os.environ["MQTT_PORT"]))
+client.loop_start()
+"""
+SILENT_SOCKET = """
+import os, signal, socket
+
+connection = socket.create_connection(("127.0.0.1", int(os.environ["MQTT_PORT"])))
+signal.pause()
+"""
+ONLINE = (
+    CONNECT
+    + """
+root = f"{os.environ['MQTT_BASE_TOPIC']}/v1/instances/{os.environ['INSTANCE_NAME']}"
+client.publish(f"{root}/status", "online", 1, retain=True).wait_for_publish()
+"""
+)
+KILL_THE_BROKER = (
+    ONLINE
+    + """
+import psutil
+
+for process in psutil.Process(os.getppid()).children(recursive=True):
+    if process.pid != os.getpid() and "mosquitto" in process.name():
+        process.kill()
+signal.pause()
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import sys; sys.exit(3)", "ended with exit code 3 before it was online"),
+        ("import sys; sys.exit(0)", "ended with exit code 0 before it was online"),
+        ("raise RuntimeError('out of cheese')", "RuntimeError: out of cheese"),
+        ("import signal; signal.pause()", "never called MQTT_HOST:MQTT_PORT"),
+        (
+            SILENT_SOCKET,
+            "sent no CONNECT",
+        ),
+        (CONNECT + "signal.pause()", "did not publish `online`"),
+        (ONLINE + "signal.pause()", "did not answer meta/request/info"),
+    ],
+    ids=["exits", "exits with 0", "traceback", "hangs", "silent socket", "publishes nothing", "online and deaf"],
+)
+def test_a_connector_that_cannot_be_judged_gets_one_diagnosis(tmp_path: Path, code: str, says: str) -> None:
+    result = run_suite(cwd=connector(tmp_path, code, start_deadline="2"))
+    assert result.returncode == 1, result.stdout
+    assert says in result.stdout
+    assert "1 failed" in result.stdout
+    assert "passed" not in result.stdout.splitlines()[-1]
+
+
+def test_the_smoke_item_cannot_be_deselected_into_green(tmp_path: Path) -> None:
+    result = run_suite("-k", "STATUS", cwd=connector(tmp_path, "import sys; sys.exit(0)"))
+    assert result.returncode == 1, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "conformance.toml does not exist"),
+        ("", "[connector] is missing"),
+        ("[connector]\nnam = 'x'\n", "did you mean `name`"),
+        ("[connector]\nname = 'x'\ncommand = ['no-such-program']\ninstance = 'instance.json'\n", "no-such-program"),
+    ],
+    ids=["missing", "empty", "unknown key", "command that does not exist"],
+)
+def test_a_wrong_declaration_is_a_usage_error(tmp_path: Path, text: str | None, says: str) -> None:
+    if text is not None:
+        (tmp_path / "conformance.toml").write_text(text, encoding="utf-8")
+    result = run_suite(cwd=tmp_path)
+    assert result.returncode == 4, result.stdout
+    assert says in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_broker_that_dies_while_scenarios_run_cuts_the_run_short(tmp_path: Path) -> None:
+    result = run_suite("--iot2mqtt-services=local", cwd=connector(tmp_path, KILL_THE_BROKER))
+    assert result.returncode == 3, result.stdout
+    assert "died while scenarios were running" in result.stdout + result.stderr
+
+
+def test_choosing_no_clause_is_no_pass(tmp_path: Path) -> None:
+    folder = connector(tmp_path, "import sys; sys.exit(0)")
+    assert run_suite("--iot2mqtt-clauses=I2M-NOTHING-*", cwd=folder).returncode == 4
+    assert run_suite("-k", "nosuchclause", cwd=folder).returncode == 5
+
+
+def test_without_the_option_the_plugin_collects_nothing(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    connector(tmp_path, "")
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "."], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 5, result.stdout
