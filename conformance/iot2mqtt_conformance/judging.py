@@ -11,6 +11,7 @@ from iot2mqtt_conformance.contract import Clause, clauses
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.rig import Stage
 from iot2mqtt_conformance.scenarios import SCENARIOS
+from iot2mqtt_conformance.scenarios.fuzz import payloads
 from iot2mqtt_conformance.services.base import Broker, ServiceError
 from iot2mqtt_conformance.smoke import diagnose
 from iot2mqtt_conformance.transcript import Recorder, Transcript
@@ -87,20 +88,23 @@ def play(
         ServiceError: The broker could not be started.
         CutShortError: The broker died while scenarios were running.
     """
-    return asyncio.run(_play(declaration, needed(declaration, chosen), new_broker, seed, progress))
+    names = needed(declaration, chosen)
+    # Generating takes a while, during which no connector may be waiting for an answer.
+    generated = payloads(seed) if "fuzz" in names else []
+    return asyncio.run(_play(declaration, names, new_broker, (seed, generated), progress))
 
 
 async def _play(
     declaration: Declaration,
     names: list[str],
     new_broker: Callable[[], Broker],
-    seed: int,
+    seeded: tuple[int, list[bytes]],
     progress: Callable[[str], None],
 ) -> Played:
     broker = new_broker()
     await broker.start()
     recorder = Recorder()
-    stage = Stage(declaration, recorder, broker, new_broker, secrets.token_hex(3), seed)
+    stage = Stage(declaration, recorder, broker, new_broker, secrets.token_hex(3), *seeded)
     played = Played(recorder.transcript, None)
     watch = asyncio.create_task(broker.died.wait())
     work = asyncio.create_task(_all(stage, names, played, progress))

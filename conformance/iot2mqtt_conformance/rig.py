@@ -45,6 +45,7 @@ class Stage:
         new_broker: Starts a further one.
         salt: A random word in every name.
         seed: The seed of generated payloads.
+        payloads: Those payloads, made before anything is timed.
         round_trip: Seconds that a question took in the smoke phase.
     """
 
@@ -54,6 +55,7 @@ class Stage:
     new_broker: Callable[[], Broker]
     salt: str
     seed: int
+    payloads: list[bytes]
     round_trip: float = 0.0
     smoke_passed: asyncio.Event = field(default_factory=asyncio.Event)
     smoke_ended: asyncio.Event = field(default_factory=asyncio.Event)
