@@ -83,7 +83,7 @@ class ClauseItem(_Item):
         """Ask the clause's judge."""
         suite = self.config.stash[SUITE]
         suite.played(self.declaration, self.session)
-        verdict = suite.verdict(self.declaration, self.clause)
+        verdict: Verdict = suite.verdict(self.declaration, self.clause)
         self.user_properties.append(("iot2mqtt_clause", self.clause.id))
         self.settle(verdict)
         if verdict.outcome is Outcome.FAIL:

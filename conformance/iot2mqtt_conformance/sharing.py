@@ -6,27 +6,39 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
-import pytest
-
 from iot2mqtt_conformance.judging import Played
 from iot2mqtt_conformance.transcript import load
 
 
-def shared(config: pytest.Config, path: Path, play: Callable[[], Played]) -> Played:
-    """Play, or under xdist read what another worker has played for the same declaration."""
-    worker = getattr(config, "workerinput", None)
-    if worker is None:
-        return play()
-    folder = Path(gettempdir()) / f"iot2mqtt-{worker['testrunuid']}"
+def folder_of(test_run: str) -> Path:
+    """Return the folder that the workers of one test run share."""
+    return Path(gettempdir()) / f"iot2mqtt-{test_run}"
+
+
+def shared(test_run: str, declaration: Path, play: Callable[[], Played]) -> Played:
+    """Play, or read what another worker has played for the same declaration."""
+    folder = folder_of(test_run)
     folder.mkdir(mode=0o700, exist_ok=True)
-    name = str(path.resolve()).replace("/", "_")
-    with (folder / f"{name}.lock").open("w") as lock:
+    with _file(folder, declaration, "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        transcript, facts = folder / f"{name}.ndjson", folder / f"{name}.json"
-        if facts.exists():
-            return Played(load(transcript), **json.loads(facts.read_text(encoding="utf-8")))
+        found = read(test_run, declaration)
+        if found is not None:
+            return found
         played = play()
-        transcript.write_text(played.transcript.dump(), encoding="utf-8")
-        known = {"smoke": played.smoke, "durations": played.durations, "round_trip": played.round_trip}
-        facts.write_text(json.dumps(known), encoding="utf-8")
+        _file(folder, declaration, "ndjson").write_text(played.transcript.dump(), encoding="utf-8")
+        facts = {"smoke": played.smoke, "durations": played.durations, "round_trip": played.round_trip}
+        _file(folder, declaration, "json").write_text(json.dumps(facts), encoding="utf-8")
         return played
+
+
+def read(test_run: str, declaration: Path) -> Played | None:
+    """Return what was played for a declaration, or None where nobody has yet."""
+    folder = folder_of(test_run)
+    facts = _file(folder, declaration, "json")
+    if not facts.exists():
+        return None
+    return Played(load(_file(folder, declaration, "ndjson")), **json.loads(facts.read_text(encoding="utf-8")))
+
+
+def _file(folder: Path, declaration: Path, ending: str) -> Path:
+    return folder / f"{str(declaration.resolve()).replace('/', '_')}.{ending}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ from iot2mqtt_conformance.report import files
 from iot2mqtt_conformance.report.terminal import Judged, as_json, summary
 from iot2mqtt_conformance.services.base import ServiceError
 from iot2mqtt_conformance.services.choose import choose
-from iot2mqtt_conformance.sharing import shared
+from iot2mqtt_conformance.sharing import folder_of, read, shared
 from iot2mqtt_conformance.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class Suite:
         self._verdicts: dict[Path, dict[str, Verdict]] = {}
         self.clauses = _chosen_clauses(config.getoption("--iot2mqtt-clauses"))
         self.declarations = _declarations(config.args)
+        self._test_run: str | None = worker["testrunuid"] if worker else None
+        self._reported: dict[str, set[str]] = {}
         self._run = 0
         self._unproved = 0
         try:
@@ -75,7 +79,11 @@ class Suite:
         chosen = self._chosen(declaration, session)
         began = time.monotonic()
         try:
-            played = shared(self.config, declaration.path, lambda: self._play(declaration, chosen))
+            played = (
+                shared(self._test_run, declaration.path, lambda: self._play(declaration, chosen))
+                if self._test_run
+                else self._play(declaration, chosen)
+            )
         except (ServiceError, CutShortError) as error:
             pytest.exit(str(error), returncode=CUT_SHORT)
         self._played[declaration.path] = (declaration, played, time.monotonic() - began)
@@ -93,7 +101,10 @@ class Suite:
 
     def _progress(self, line: str) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and self.config.get_verbosity() >= 0:
+        if reporter is None or self.config.get_verbosity() < 0:
+            return
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
             reporter.ensure_newline()
             reporter.write_line(f"  played {line}", light=True)
 
@@ -110,12 +121,16 @@ class Suite:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
-        """Give every xdist worker the same seed."""
+        """Give every xdist worker the same seed, and remember where they share what they play."""
         node.workerinput["iot2mqtt_seed"] = self.seed  # type: ignore[attr-defined]
+        self._test_run = node.workerinput["testrunuid"]  # type: ignore[attr-defined]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count what was proved, so that nothing unproved can end in 0."""
-        outcome = dict(report.user_properties).get("iot2mqtt_outcome")
+        properties = dict(report.user_properties)
+        outcome = properties.get("iot2mqtt_outcome")
+        if "iot2mqtt_clause" in properties:
+            self._reported.setdefault(report.fspath, set()).add(str(properties["iot2mqtt_clause"]))
         if report.when == "call" and outcome is not None:
             self._run += outcome in (Outcome.PASS.value, Outcome.FAIL.value)
             self._unproved += outcome == Outcome.NOT_RUN.value
@@ -130,8 +145,11 @@ class Suite:
             session.exitstatus = FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Show the verdicts by area, and write the report."""
+        """Show the verdicts by area, and write the report; under xdist that is the controller's work."""
+        if hasattr(self.config, "workerinput"):
+            return
         folder = self.config.getoption("--iot2mqtt-report")
+        self._gather()
         for path, (declaration, played, seconds) in self._played.items():
             judged = Judged(declaration.name, played, self._verdicts.get(path, {}), seconds)
             terminalreporter.section("IoT2MQTT conformance")
@@ -139,6 +157,26 @@ class Suite:
                 terminalreporter.write_line(line)
             if folder:
                 self._write(terminalreporter, Path(folder), judged)
+
+    def _gather(self) -> None:
+        """Under xdist the workers have played: read their transcripts, and judge the same clauses from them."""
+        if self._test_run is None:
+            return
+        for path, declaration in self.declarations.items():
+            played = read(self._test_run, path)
+            if played is None:
+                continue
+            self._played[declaration.path] = (declaration, played, sum(played.durations.values()))
+            reported = {
+                c
+                for file, ids in self._reported.items()
+                if (self.config.rootpath / file).resolve() == path
+                for c in ids
+            }
+            for clause in self.clauses:
+                if clause.id in reported:
+                    self.verdict(declaration, clause)
+        shutil.rmtree(folder_of(self._test_run), ignore_errors=True)
 
     def _write(self, terminalreporter: pytest.TerminalReporter, folder: Path, judged: Judged) -> None:
         report = as_json(judged, seed=self.seed, services=self.services)

@@ -27,8 +27,9 @@ def summary(judged: Judged) -> list[str]:
         return [f"{judged.name}: not judged, because it did not come online: {judged.played.smoke.splitlines()[0]}"]
     lines = [f"{judged.name}: {_total(judged.verdicts.values())}", "", _row("area", *(str(o) for o in Outcome))]
     by_area: dict[str, list[Verdict]] = {}
-    for clause_id, verdict in judged.verdicts.items():
-        by_area.setdefault(clauses()[clause_id].area, []).append(verdict)
+    for clause in clauses().values():
+        if clause.id in judged.verdicts:
+            by_area.setdefault(clause.area, []).append(judged.verdicts[clause.id])
     for area, verdicts in by_area.items():
         lines.append(_row(area, *(str(sum(v.outcome is o for v in verdicts) or "·") for o in Outcome)))
     lines += ["", f"slowest: {', '.join(_slowest(judged))}"]
