@@ -1,0 +1,87 @@
+"""Strict JSON: what leaves is RFC 8259 in UTF-8, what comes in is read no more kindly (clause I2M-PUB-02)."""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from enum import Enum
+from typing import Any, NoReturn
+
+from iot2mqtt_sdk.contract.time import format_timestamp
+from iot2mqtt_sdk.errors import PayloadError
+
+DEEPEST = 64
+"""Levels of nesting that a published value may have."""
+LARGEST = 4 * 1024 * 1024
+"""Bytes of a received payload that are looked at; a larger one is refused."""
+
+
+def encode(value: Any) -> bytes:
+    """Return a value as JSON text.
+
+    NaN and infinities become null, a datetime ISO 8601, an enum its value, a set or tuple a list.
+
+    Raises:
+        PayloadError: The value holds what JSON has no form for, such as bytes, or nests too deeply.
+    """
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return a value made of nothing but dict, list, str, int, finite float, bool and None.
+
+    Raises:
+        PayloadError: It holds what JSON has no form for, or nests too deeply.
+    """
+    if value is None or isinstance(value, bool | int | str) and not isinstance(value, Enum):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if depth >= DEEPEST:
+        raise PayloadError(f"a value that nests more than {DEEPEST} levels deep cannot be published")
+    if isinstance(value, Mapping):
+        return {_key(key): plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, depth + 1) for item in value]
+    if isinstance(value, set | frozenset):
+        return [plain(item, depth + 1) for item in sorted(value, key=str)]
+    return _scalar(value, depth)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, bool | int | float):
+        return str(key).lower() if isinstance(key, bool) else str(key)
+    raise PayloadError(f"a key of the type {type(key).__name__} cannot be published: use texts")
+
+
+def _scalar(value: Any, depth: int) -> Any:
+    if isinstance(value, datetime):
+        return format_timestamp(value) if value.tzinfo else value.isoformat()
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return plain(value.value, depth + 1)
+    raise PayloadError(f"a value of the type {type(value).__name__} cannot be published: turn it into a text or number")
+
+
+def decode(raw: bytes) -> Any:
+    """Return the value of a received JSON text.
+
+    Raises:
+        ValueError: It is no JSON in UTF-8, holds NaN or Infinity, nests too deeply or is too large; the message is a
+            sentence.
+    """
+    if len(raw) > LARGEST:
+        raise ValueError(f"the payload of {len(raw)} bytes is larger than {LARGEST}")
+    try:
+        return json.loads(raw.decode("utf-8"), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("the payload nests too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"the payload is no JSON: {error}") from None
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
