@@ -1,11 +1,11 @@
 """The errors that this library raises, grouped by what the caller should do.
 
-    Iot2MqttError
-    ├── ConfigurationError      mend the file or variable that the message names; trying again is of no use
-    ├── BrokerError             try again: the broker is away or refuses us
-    ├── InitializationError     the connector's own initialize_connection failed
-    ├── PayloadError            the value cannot be published; mend the hook that returned it
-    └── CommandError            raised by hooks: the command is refused, and the sender is told why
+Iot2MqttError
+├── ConfigurationError      mend the file or variable that the message names; trying again is of no use
+├── BrokerError             try again: the broker is away or refuses us
+├── InitializationError     the connector's own initialize_connection failed
+├── PayloadError            the value cannot be published; mend the hook that returned it
+└── CommandError            raised by hooks: the command is refused, and the sender is told why
 """
 
 

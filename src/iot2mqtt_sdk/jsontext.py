@@ -24,7 +24,9 @@ def encode(value: Any) -> bytes:
     Raises:
         PayloadError: The value holds what JSON has no form for, such as bytes, or nests too deeply.
     """
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "replace"
+    )
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -33,7 +35,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     Raises:
         PayloadError: It holds what JSON has no form for, or nests too deeply.
     """
-    if value is None or isinstance(value, bool | int | str) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, Enum)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None

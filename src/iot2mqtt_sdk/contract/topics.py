@@ -19,7 +19,9 @@ def check_level(name: object, what: str) -> str:
         ValueError: It is no text, empty, or holds `/`, `+`, `#` or a control character.
     """
     if not isinstance(name, str) or not name or _NOT_IN_A_LEVEL.search(name):
-        raise ValueError(f"{what} {name!r} cannot be a topic level: it must be a text without /, +, # and control characters")
+        raise ValueError(
+            f"{what} {name!r} cannot be a topic level: it must be a text without /, +, # and control characters"
+        )
     return name
 
 

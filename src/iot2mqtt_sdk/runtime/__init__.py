@@ -1,0 +1,1 @@
+"""What runs a connector: scheduling, a lane for each device, commands and their refusals."""

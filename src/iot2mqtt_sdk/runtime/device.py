@@ -1,0 +1,46 @@
+"""What is known of one device while the connector runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from iot2mqtt_sdk.runtime.engine import Lane
+
+OFFLINE_AFTER = 2
+"""Failures in a row until a device counts as offline."""
+LONGEST_BACKOFF = 8
+"""Update intervals between two attempts to reach a failing device, at the most."""
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """One device.
+
+    Attributes:
+        id: Its device_id.
+        config: What hooks are given as device_config.
+        enabled: Whether it is polled and may be commanded.
+        model: For devices_list.
+        online: Whether it could be reached the last time; unknown counts as not.
+        failures: Failed attempts in a row.
+    """
+
+    id: str
+    config: Any
+    enabled: bool
+    model: str | None
+    lane: Lane
+    online: bool = False
+    failures: int = 0
+    said: str | None = None
+    polling: bool = False
+    cancel_poll: Callable[[], None] = field(default=lambda: None)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has failed often enough to count as offline."""
+        return self.failures >= OFFLINE_AFTER
+
+    def backoff(self) -> int:
+        """Return how many update intervals to wait after the last failure."""
+        return min(1 << max(0, self.failures - 1), LONGEST_BACKOFF)
