@@ -103,6 +103,7 @@ class MQTTClient:
         self._ready = not hold
         self._asked: int | None = None
         self._subscribed = False
+        self._said_online: paho.MQTTMessageInfo | None = None
         self._online = threading.Event()
         self._refusal: str | None = None
         self._failed = threading.Event()
@@ -231,7 +232,7 @@ class MQTTClient:
                 self._go_online()
 
     def _go_online(self) -> None:
-        self._paho.publish(self.topics.status, "online", qos=1, retain=True)
+        self._said_online = self._paho.publish(self.topics.status, "online", qos=1, retain=True)
         self._online.set()
         _log.info("online: %s", self.topics.root)
         for device_id in list(self._unsent):
@@ -247,8 +248,22 @@ class MQTTClient:
         was_online = self._online.is_set()
         self._online.clear()
         self._subscribed = False
+        self._forget_online()
         if was_online:
             _log.warning("the connection to the broker was lost (%s); trying again", reason)
+
+    def _forget_online(self) -> None:
+        """Keep paho from sending an unacknowledged `online` again before the new subscriptions (clause I2M-STATUS-03).
+
+        Paho has no public way to take back a message; every other one is to be sent again.
+        """
+        said, self._said_online = self._said_online, None
+        if said is None or said.is_published():
+            return
+        client = self._paho
+        with client._out_message_mutex:  # noqa: SLF001
+            if client._out_messages.pop(said.mid, None) is not None:  # noqa: SLF001
+                client._inflight_messages -= 1  # noqa: SLF001
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         suffix = self.topics.suffix_of(message.topic)

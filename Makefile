@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+REFERENCES := $(sort $(dir $(wildcard reference_connectors/*/*.py)))
+
+.PHONY: help setup demo test lint docs clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, and $(PYTHON) is older")'
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.demo: .venv/.made pyproject.toml
+	@echo "Installing the SDK and the conformance suite into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[conformance,embedded]'
+	@touch $@
+
+.venv/.dev: .venv/.made pyproject.toml
+	@echo "Installing everything that working on the project takes into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/.demo
+
+setup: .venv/.dev ## Install everything into .venv
+
+demo: .venv/.demo ## Judge the simple reference connector on whatever broker is found
+	@$(BIN)/pytest --iot2mqtt-conformance --iot2mqtt-connector=reference_connectors/simple --iot2mqtt-report=conformance-report
+
+test: .venv/.dev ## Run all tests
+	@$(BIN)/pytest -q
+
+lint: .venv/.dev ## Check form and types
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy
+	@for folder in $(REFERENCES); do $(BIN)/mypy $$folder || exit 1; done
+
+docs: .venv/.dev ## Build the documentation into site/
+	@$(BIN)/mkdocs build --strict --quiet
+
+clean: ## Remove what was made
+	@rm -rf .venv site dist conformance-report
