@@ -35,7 +35,8 @@ lint: .venv/.dev ## Check form and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
-	@for folder in $(REFERENCES); do $(BIN)/mypy $$folder || exit 1; done
+# Connectors are programs in folders of their own, several of them with a main.py: each is checked alone.
+	@for folder in $(REFERENCES); do (cd $$folder && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache/$$folder .) || exit 1; done
 
 docs: .venv/.dev ## Build the documentation into site/
 	@$(BIN)/mkdocs build --strict --quiet

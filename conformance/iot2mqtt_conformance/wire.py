@@ -2,15 +2,18 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of the largest packet that is read; a longer one is an error, not a reason to run out of memory."""
 SHOWN = 65_536
-"""Bytes of payload that a record keeps; a longer one is recorded by size and digest."""
+"""Bytes of a payload that a record keeps whole: judges parse it, so this is above what connectors publish."""
+START = 4096
+"""Bytes that a record keeps of the start of a longer one, beside its size and digest."""
 VERSION_5 = 5
+VERSIONS = {"MQIsdp": (3,), "MQTT": (4, VERSION_5)}
 
 TYPES = {
     1: "CONNECT",
@@ -31,8 +34,8 @@ TYPES = {
 }
 
 
-class WireError(Exception):
-    """The bytes are no MQTT."""
+_FLAGS = {"PUBREL": 2, "SUBSCRIBE": 2, "UNSUBSCRIBE": 2}
+"""Reserved flags of the fixed header; those of every other packet but PUBLISH are 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,30 @@ class Packet:
     raw: bytes
     fields: dict[str, Any]
 
+    def as_record(self) -> dict[str, Any]:
+        """Return what a transcript keeps of it: JSON-able, with the password as it came."""
+        return {"type": self.type, **self.fields}
+
+
+class WireError(Exception):
+    """The bytes are no MQTT.
+
+    Attributes:
+        before: The whole packets that the same bytes held before the fault.
+    """
+
+    before: tuple[Packet, ...] = ()
+
 
 @dataclass(slots=True)
 class Session:
-    """What both directions of a connection know of each other: the version, and MQTT 5 topic aliases."""
+    """What both directions of a connection know of each other: the version, and MQTT 5 topic aliases.
 
-    version: int = 4
+    Attributes:
+        version: 3, 4 (MQTT 3.1.1) or 5; 0 until CONNECT has said which.
+    """
+
+    version: int = 0
     aliases: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
@@ -64,18 +85,36 @@ class PacketReader:
         """Take bytes and return the packets that are complete now.
 
         Raises:
-            WireError: The bytes are no MQTT, or a packet is too large.
+            WireError: The bytes are no MQTT, or a packet is too large. The reader is of no use from then on.
         """
         self._buffer += data
-        packets = []
-        while (size := self._size()) is not None and len(self._buffer) >= size:
-            raw = bytes(self._buffer[:size])
-            del self._buffer[:size]
-            packets.append(self._packet(raw))
+        packets: list[Packet] = []
+        try:
+            while (size := self._size()) is not None and len(self._buffer) >= size:
+                raw = bytes(self._buffer[:size])
+                del self._buffer[:size]
+                packets.append(self._packet(raw))
+        except WireError as error:
+            error.before = tuple(packets)
+            raise
         return packets
+
+    def _kind(self, first: int) -> str:
+        """Return the type of a packet by its first byte, which alone tells most noise from MQTT."""
+        kind, flags = TYPES.get(first >> 4), first & 0x0F
+        if kind is None:
+            raise WireError(f"packet type {first >> 4} does not exist")
+        if not self._session.version and kind != "CONNECT":
+            raise WireError(f"{kind} before CONNECT")
+        sound = flags >> 1 & 3 != 3 if kind == "PUBLISH" else flags == _FLAGS.get(kind, 0)  # noqa: PLR2004 - no such QoS
+        if not sound:
+            raise WireError(f"a malformed {kind}: the flags {flags:#06b} do not exist")
+        return kind
 
     def _size(self) -> int | None:
         """Return the size of the first packet with its header, or None while that is unknown."""
+        if self._buffer:
+            self._kind(self._buffer[0])
         length = 0
         for number, byte in enumerate(self._buffer[1:5]):
             length |= (byte & 0x7F) << (7 * number)
@@ -88,16 +127,17 @@ class PacketReader:
         return None
 
     def _packet(self, raw: bytes) -> Packet:
-        kind = TYPES.get(raw[0] >> 4)
-        if kind is None:
-            raise WireError(f"packet type {raw[0] >> 4} does not exist")
+        kind = self._kind(raw[0])
         start = next(i for i in range(1, 5) if not raw[i] & 0x80) + 1
         reader = _Fields(raw[start:])
         decode = _DECODERS.get(kind, _nothing)
         try:
-            return Packet(kind, raw, decode(reader, raw[0] & 0x0F, self._session, self._direction))
+            found = decode(reader, raw[0] & 0x0F, self._session, self._direction)
         except (IndexError, UnicodeDecodeError) as error:
             raise WireError(f"a malformed {kind}: {error}") from None
+        if reader.more:
+            raise WireError(f"a malformed {kind}: {len(raw) - start - reader.at} bytes too many")
+        return Packet(kind, raw, found)
 
 
 class _Fields:
@@ -145,6 +185,8 @@ class _Fields:
                 raise IndexError(f"property {key} does not exist")
             value = reader(self)
             found[key] = [*found.get(key, []), value] if key == _USER else value
+        if self.at > end:
+            raise IndexError("a property is longer than all of them")
         return found
 
     def rest(self) -> bytes:
@@ -170,6 +212,17 @@ _PROPERTIES: dict[int, Callable[[_Fields], Any]] = {
     11: _Fields.variable,
     _USER: lambda fields: [fields.text(), fields.text()],
 }
+_TOLD = {
+    1: "payload_format",
+    2: "message_expiry",
+    3: "content_type",
+    8: "response_topic",
+    9: "correlation_data",
+    11: "subscription_identifier",
+    _ALIAS: "topic_alias",
+    _USER: "user",
+}
+"""The properties of a PUBLISH, as a record names them."""
 
 
 def _skip_properties(fields: _Fields, session: Session) -> dict[int, Any]:
@@ -177,9 +230,16 @@ def _skip_properties(fields: _Fields, session: Session) -> dict[int, Any]:
 
 
 def _content(payload: bytes) -> dict[str, Any]:
-    """Return what a record keeps of a payload: text, base64, or size and digest of a long one."""
+    """Return what a record keeps of a payload: text, base64, or start, size and digest of a long one.
+
+    The start has a name of its own: a truncated text must never be judged as if it were the payload.
+    """
     if len(payload) > SHOWN:
-        return {"payload_size": len(payload), "payload_sha256": hashlib.sha256(payload).hexdigest()}
+        return {
+            "payload_start": payload[:START].decode("utf-8", "replace"),
+            "payload_size": len(payload),
+            "payload_sha256": hashlib.sha256(payload).hexdigest(),
+        }
     try:
         return {"payload": payload.decode("utf-8")}
     except UnicodeDecodeError:
@@ -188,9 +248,10 @@ def _content(payload: bytes) -> dict[str, Any]:
 
 def _connect(fields: _Fields, _flags: int, session: Session, _direction: str) -> dict[str, Any]:
     name = fields.text()
-    if name not in ("MQTT", "MQIsdp"):
-        raise WireError(f"CONNECT of the protocol {name!r}")
-    session.version = fields.byte()
+    version = fields.byte()
+    if version not in VERSIONS.get(name, ()):
+        raise WireError(f"CONNECT of the protocol {name!r}, version {version}")
+    session.version = version
     flags, keepalive = fields.byte(), fields.number()
     _skip_properties(fields, session)
     found: dict[str, Any] = {
@@ -222,7 +283,10 @@ def _publish(fields: _Fields, flags: int, session: Session, direction: str) -> d
     found: dict[str, Any] = {"topic": topic, "qos": qos, "retain": bool(flags & 1), "dup": bool(flags & 8)}
     if qos:
         found["id"] = fields.number()
-    alias = _skip_properties(fields, session).get(_ALIAS)
+    properties = _skip_properties(fields, session)
+    if properties:
+        found["properties"] = {_TOLD.get(key, str(key)): value for key, value in properties.items()}
+    alias = properties.get(_ALIAS)
     if alias is not None and topic:
         session.aliases[direction, alias] = topic
     elif alias is not None:
@@ -230,8 +294,8 @@ def _publish(fields: _Fields, flags: int, session: Session, direction: str) -> d
     return {**found, **_content(fields.rest())}
 
 
-def _acknowledgement(fields: _Fields, _flags: int, _session: Session, _direction: str) -> dict[str, Any]:
-    return {"id": fields.number(), "code": fields.byte() if fields.more else 0}
+def _acknowledgement(fields: _Fields, flags: int, session: Session, direction: str) -> dict[str, Any]:
+    return {"id": fields.number(), **_reason(fields, flags, session, direction)}
 
 
 def _subscribe(fields: _Fields, _flags: int, session: Session, _direction: str) -> dict[str, Any]:
@@ -258,8 +322,10 @@ def _unsubscribe(fields: _Fields, _flags: int, session: Session, _direction: str
     return found
 
 
-def _disconnect(fields: _Fields, _flags: int, _session: Session, _direction: str) -> dict[str, Any]:
-    return {"code": fields.byte() if fields.more else 0}
+def _reason(fields: _Fields, _flags: int, session: Session, _direction: str) -> dict[str, Any]:
+    code = fields.byte() if fields.more else 0
+    _skip_properties(fields, session)
+    return {"code": code}
 
 
 def _nothing(_fields: _Fields, _flags: int, _session: Session, _direction: str) -> dict[str, Any]:
@@ -274,5 +340,64 @@ _DECODERS: dict[str, Callable[[_Fields, int, Session, str], dict[str, Any]]] = {
     "SUBSCRIBE": _subscribe,
     **dict.fromkeys(("SUBACK", "UNSUBACK"), _suback),
     "UNSUBSCRIBE": _unsubscribe,
-    "DISCONNECT": _disconnect,
+    **dict.fromkeys(("DISCONNECT", "AUTH"), _reason),
 }
+
+_NUMBERS_OF_TYPES = {kind: number for number, kind in TYPES.items()}
+_CODES_OF_5 = {1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87}
+"""What MQTT 5 says in place of the return codes of 3.1.1."""
+
+
+def _packed(kind: str, flags: int, body: bytes) -> bytes:
+    head, length = bytearray([_NUMBERS_OF_TYPES[kind] << 4 | flags]), len(body)
+    while length > 0x7F:  # noqa: PLR2004 - seven bits to a byte
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes(head) + bytes([length]) + body
+
+
+def _binary(data: bytes) -> bytes:
+    return len(data).to_bytes(2) + data
+
+
+def _text(text: str) -> bytes:
+    return _binary(text.encode())
+
+
+def _no_properties(version: int) -> bytes:
+    return b"\0" if version >= VERSION_5 else b""
+
+
+def encode_connack(code: int, version: int) -> bytes:
+    """Return a CONNACK without a session; the return codes 1 to 5 of MQTT 3.1.1 are said in MQTT 5's words to a 5."""
+    said = _CODES_OF_5.get(code, code) if version >= VERSION_5 else code
+    return _packed("CONNACK", 0, bytes([0, said]) + _no_properties(version))
+
+
+def encode_connect(
+    client_id: str, version: int, *, keepalive: int = 60, username: str | None = None, password: str | None = None
+) -> bytes:
+    """Return a CONNECT with a clean session and no will."""
+    flags = 2 | (username is not None) << 7 | (password is not None) << 6
+    head = _text("MQTT") + bytes([version, flags]) + keepalive.to_bytes(2) + _no_properties(version)
+    given = (text for text in (client_id, username, password) if text is not None)
+    return _packed("CONNECT", 0, head + b"".join(map(_text, given)))
+
+
+def encode_publish(
+    topic: str, payload: bytes, version: int, *, qos: int = 0, retain: bool = False, packet_id: int = 1
+) -> bytes:
+    """Return a PUBLISH; one of QoS 0 has no id."""
+    number = packet_id.to_bytes(2) if qos else b""
+    return _packed("PUBLISH", qos << 1 | retain, _text(topic) + number + _no_properties(version) + payload)
+
+
+def encode_subscribe(packet_id: int, filters: Mapping[str, int], version: int) -> bytes:
+    """Return a SUBSCRIBE to filters with the QoS wanted of each."""
+    wanted = b"".join(_text(name) + bytes([qos]) for name, qos in filters.items())
+    return _packed("SUBSCRIBE", 2, packet_id.to_bytes(2) + _no_properties(version) + wanted)
+
+
+def encode_disconnect() -> bytes:
+    """Return a DISCONNECT for no particular reason, alike in all versions."""
+    return _packed("DISCONNECT", 0, b"")

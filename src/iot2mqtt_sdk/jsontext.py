@@ -78,7 +78,7 @@ def decode(raw: bytes) -> Any:
     if len(raw) > LARGEST:
         raise ValueError(f"the payload of {len(raw)} bytes is larger than {LARGEST}")
     try:
-        return json.loads(raw.decode("utf-8"), parse_constant=_refuse)
+        return json.loads(raw.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise ValueError("the payload nests too deeply") from None
     except ValueError as error:
@@ -87,3 +87,10 @@ def decode(raw: bytes) -> Any:
 
 def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("a number is beyond what a double holds")
+    return number
