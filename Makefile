@@ -39,7 +39,7 @@ lint: .venv/.dev ## Check form and types
 	@for folder in $(REFERENCES); do (cd $$folder && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache/$$folder .) || exit 1; done
 
 docs: .venv/.dev ## Build the documentation into site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## Remove what was made
 	@rm -rf .venv site dist conformance-report

@@ -4,22 +4,23 @@ Useful without BaseConnector, for a bridge of several processes for instance.
 """
 
 import logging
-import socket
-import ssl
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from uuid import uuid4
 
 from iot2mqtt_sdk.clock import Clock
 from iot2mqtt_sdk.contract.time import format_timestamp
-from iot2mqtt_sdk.contract.topics import Topics, check_level
+from iot2mqtt_sdk.contract.topics import Topics, matches
 from iot2mqtt_sdk.errors import BrokerError, ConfigurationError, PayloadError
 from iot2mqtt_sdk.jsontext import decode, encode, plain
+from iot2mqtt_sdk.runtime.dispatch import Dispatcher
+from iot2mqtt_sdk.runtime.engine import Engine
+from iot2mqtt_sdk.runtime.link import Link
+from iot2mqtt_sdk.runtime.messages import Messages, checked_state, named
+from iot2mqtt_sdk.runtime.outbox import Outbox, Outgoing
+from iot2mqtt_sdk.runtime.replies import Replies
 from iot2mqtt_sdk.settings import Settings
 from iot2mqtt_sdk.settings import load as load_settings
 
@@ -27,12 +28,9 @@ _log = logging.getLogger("iot2mqtt")
 
 FILTERS = ("devices/+/cmd", "devices/+/get", "groups/+/cmd", "meta/request/+")
 """What every connector subscribes to, before it says `online` (clauses I2M-SUB-01 to 04)."""
-FAREWELL = 1.5
-"""Seconds that the broker may take to acknowledge `offline`."""
-WAITING = 1000
-"""Messages other than state that are kept while the broker is away; the oldest go first."""
-LONGEST_DELAY = 2
-"""Seconds between two attempts to connect, at the most (clause I2M-LIFE-05 allows 10 for all)."""
+FAREWELL = 1.0
+"""Seconds that the broker may take to acknowledge `offline`, and again for the connection to close."""
+RESPONSES = "devices/+/cmd/response"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +53,21 @@ class Message:
         return self.suffix.split("/")
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    suffix: str
-    body: dict[str, Any]
-    qos: int
-    retain: bool
-
-
 class MQTTClient:
     """The connection of one instance.
+
+    Whatever it publishes is strict JSON. While the broker is away the latest state of every device is kept, and the
+    last thousand of all other messages; they are sent after the reconnection.
 
     Args:
         instance_id: INSTANCE_NAME by default.
         settings: Read from the environment by default.
         clock: The machine's by default.
+        engine: Runs the handlers; one of its own by default.
         hold: Whether `online` waits for `ready()`; otherwise it follows the subscriptions at once.
 
     Raises:
-        ConfigurationError: No instance name is known, or it cannot be part of a topic.
+        ConfigurationError: No instance name is known, or it cannot be part of a topic, or the TLS files are wrong.
     """
 
     def __init__(
@@ -82,6 +76,7 @@ class MQTTClient:
         *,
         settings: Settings | None = None,
         clock: Clock | None = None,
+        engine: Engine | None = None,
         hold: bool = False,
     ) -> None:
         self.settings = settings or load_settings()
@@ -95,66 +90,40 @@ class MQTTClient:
         self.instance_id = name
         self.clock = clock or Clock()
         self.on_online: Callable[[], None] | None = None
+        self._engine = engine or Engine(self.clock)
+        self._handlers = Dispatcher(self._engine)
+        self._routes: list[tuple[str, Callable[[Message], None]]] = []
+        self._replies = Replies(self.clock)
+        self._messages = Messages(self.topics, self.settings)
         self._lock = threading.RLock()
-        self._handlers: list[tuple[str, Callable[[Message], None]]] = []
-        self._waiting: deque[_Waiting] = deque(maxlen=WAITING)
-        self._states: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._unsent: set[str] = set()
+        self._states: dict[str, dict[str, Any]] = {}
         self._ready = not hold
-        self._asked: int | None = None
         self._subscribed = False
-        self._said_online: paho.MQTTMessageInfo | None = None
         self._online = threading.Event()
-        self._refusal: str | None = None
-        self._failed = threading.Event()
-        self._paho = self._new_paho()
+        self._outbox = Outbox(self._send)
+        self._link = Link(
+            settings=self.settings,
+            client_id=f"{self.settings.client_prefix}_{name}",
+            will=self.topics.status,
+            filters=self._filters,
+            on_up=self._up,
+            on_down=self._down,
+            on_message=self._received,
+            on_acknowledged=self._outbox.acknowledge,
+        )
 
     # ------------------------------------------------------------------ connection
-    def _new_paho(self) -> paho.Client:
-        settings = self.settings
-        version = paho.MQTTv5 if settings.version == "5" else paho.MQTTv311
-        client_id = f"{settings.client_prefix}_{self.instance_id}"
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version)
-        if settings.username is not None or settings.password is not None:
-            client.username_pw_set(settings.username or "", settings.password)
-        client.will_set(self.topics.status, "offline", qos=1, retain=True)
-        client.reconnect_delay_set(1, LONGEST_DELAY)
-        client.max_inflight_messages_set(100)
-        if settings.tls:
-            self._set_tls(client)
-        client.on_connect = self._on_connect
-        client.on_connect_fail = self._on_connect_fail
-        client.on_disconnect = self._on_disconnect
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-        client.on_socket_open = _send_at_once
-        return client
-
-    def _set_tls(self, client: paho.Client) -> None:
-        settings = self.settings
-        try:
-            client.tls_set(
-                ca_certs=settings.ca_certs,
-                certfile=settings.certfile,
-                keyfile=settings.keyfile,
-                tls_version=ssl.PROTOCOL_TLS_CLIENT,
-            )
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(
-                f"TLS cannot be set up from MQTT_CA_CERTS, MQTT_CERTFILE and MQTT_KEYFILE: {error}"
-            ) from None
-
     def begin(self) -> None:
         """Start connecting, and go on trying in the background until `disconnect`."""
-        self._paho.connect_async(self.settings.host, self.settings.port, self.settings.keepalive)
-        self._paho.loop_start()
+        self._engine.start()
+        self._link.start()
 
-    def connect(self, retry_interval: float = 5, max_retries: int = -1) -> bool:
+    def connect(self, retry_interval: float = 5, max_retries: int | None = None) -> bool:
         """Connect and wait until the instance is online.
 
         Args:
-            retry_interval: Seconds that one attempt may take.
-            max_retries: Attempts before giving up; -1 means for ever.
+            retry_interval: Seconds to wait for one attempt.
+            max_retries: Attempts before giving up; None or -1 means for ever.
 
         Returns:
             True.
@@ -163,36 +132,40 @@ class MQTTClient:
             BrokerError: The broker could not be reached, or refused the connection, in as many attempts.
         """
         self.begin()
-        attempt = 0
+        attempts = 0
         while not self._online.wait(retry_interval):
-            attempt += 1
-            if 0 <= max_retries <= attempt:
-                reason = self._refusal or "no answer"
-                self._end()
-                raise BrokerError(f"no connection to the broker {self.settings.host}:{self.settings.port}: {reason}")
+            attempts += 1
+            if max_retries is not None and 0 <= max_retries <= attempts:
+                reason = self._link.trouble or "it does not answer"
+                self.disconnect()
+                raise BrokerError(
+                    f"no connection to the broker {self.settings.host}:{self.settings.port} in {attempts} attempts: "
+                    f"{reason}"
+                )
         return True
 
     def ready(self) -> None:
         """Let `online` follow: the connector is initialised (clause I2M-STATUS-03)."""
         with self._lock:
             self._ready = True
-            if self._subscribed:
-                self._go_online()
+            online = self._subscribed and self._go_online()
+        if online and self.on_online is not None:
+            self.on_online()
 
     def disconnect(self) -> None:
         """Say `offline`, wait until the broker has it, and leave (clause I2M-STATUS-05)."""
-        if self._paho.is_connected():
-            farewell = self._paho.publish(self.topics.status, "offline", qos=1, retain=True)
+        with self._lock:
+            was_online = self._online.is_set()
+            self._online.clear()
+            self._ready = False
+            farewell = self._link.publish(self.topics.status, b"offline", qos=1, retain=True) if was_online else None
+        if farewell is not None:
             try:
                 farewell.wait_for_publish(FAREWELL)
             except (RuntimeError, ValueError) as error:
                 _log.warning("the broker did not take `offline`: %s", error)
-        self._end()
-
-    def _end(self) -> None:
-        self._online.clear()
-        self._paho.disconnect()
-        self._paho.loop_stop()
+        self._link.stop(FAREWELL)
+        self._engine.close()
 
     @property
     def connected(self) -> bool:
@@ -201,82 +174,70 @@ class MQTTClient:
 
     @property
     def base_topic(self) -> str:
-        """What every topic of the instance begins with."""
-        return self.topics.root
+        """MQTT_BASE_TOPIC; every topic of the instance is below `{base_topic}/v1/instances/{instance_id}`."""
+        return self.topics.base
 
-    # ------------------------------------------------------------------ paho's callbacks, on the network thread
-    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if reason.is_failure:
-            self._refusal = f"the broker refused the connection: {reason}"
-            _log.error("%s; trying again", self._refusal)
-            return
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no connection, or None."""
+        return self._link.trouble
+
+    # ------------------------------------------------------------------ on the link's thread
+    def _filters(self) -> list[str]:
         with self._lock:
-            filters = dict.fromkeys([*FILTERS, *(pattern for pattern, _ in self._handlers)])
-            _, self._asked = client.subscribe([(self.topics.below(f), 1) for f in filters])
+            patterns = [*FILTERS, *(pattern for pattern, _ in self._routes), *self._handlers.patterns()]
+            return [self.topics.below(pattern) for pattern in dict.fromkeys(patterns)]
 
-    def _on_connect_fail(self, _client: paho.Client, _data: Any) -> None:
-        self._refusal = "it cannot be reached"
-        _log.warning("the broker %s:%s cannot be reached; trying again", self.settings.host, self.settings.port)
-
-    def _on_subscribe(self, _client: paho.Client, _data: Any, mid: int, reasons: Any, _properties: Any) -> None:
-        refused = [reason for reason in reasons if reason.is_failure]
-        if refused:
-            _log.error(
-                "the broker refused %d subscriptions below %s: mend its access rules", len(refused), self.topics.root
-            )
+    def _up(self) -> None:
         with self._lock:
-            if mid != self._asked:
-                return
             self._subscribed = True
-            if self._ready:
-                self._go_online()
-
-    def _go_online(self) -> None:
-        self._said_online = self._paho.publish(self.topics.status, "online", qos=1, retain=True)
-        self._online.set()
-        _log.info("online: %s", self.topics.root)
-        for device_id in list(self._unsent):
-            self._send_state(device_id, self._states[device_id])
-        self._unsent.clear()
-        while self._waiting:
-            message = self._waiting.popleft()
-            self._send(message.suffix, message.body, message.qos, retain=message.retain)
-        if self.on_online is not None:
+            online = self._ready and self._go_online()
+        if online and self.on_online is not None:
             self.on_online()
 
-    def _on_disconnect(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        was_online = self._online.is_set()
-        self._online.clear()
-        self._subscribed = False
-        self._forget_online()
-        if was_online:
-            _log.warning("the connection to the broker was lost (%s); trying again", reason)
+    def _go_online(self) -> bool:
+        if self._link.publish(self.topics.status, b"online", qos=1, retain=True) is None:
+            return False
+        self._online.set()
+        _log.info("online: %s", self.topics.root)
+        self._outbox.open()
+        return True
 
-    def _forget_online(self) -> None:
-        """Keep paho from sending an unacknowledged `online` again before the new subscriptions (clause I2M-STATUS-03).
+    def _down(self) -> None:
+        with self._lock:
+            self._subscribed = False
+            self._online.clear()
+        self._outbox.close()
 
-        Paho has no public way to take back a message; every other one is to be sent again.
-        """
-        said, self._said_online = self._said_online, None
-        if said is None or said.is_published():
-            return
-        client = self._paho
-        with client._out_message_mutex:  # noqa: SLF001
-            if client._out_messages.pop(said.mid, None) is not None:  # noqa: SLF001
-                client._inflight_messages -= 1  # noqa: SLF001
+    def _send(self, message: Outgoing) -> int | None:
+        body = message.body
+        if message.stamped:
+            body = {"timestamp": format_timestamp(self.clock.now()), **body}
+        info = self._link.publish(message.topic, encode(body), qos=message.qos, retain=message.retain)
+        return None if info is None else info.mid
 
-    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        suffix = self.topics.suffix_of(message.topic)
+    def _received(self, topic: str, payload: bytes, retain: bool) -> None:
+        suffix = self.topics.suffix_of(topic)
         if suffix is None:
             return
-        received = Message(suffix, bytes(message.payload), message.retain)
-        for pattern, handler in list(self._handlers):
-            if paho.topic_matches_sub(pattern, suffix):
-                try:
-                    handler(received)
-                except Exception:  # noqa: BLE001 - whatever an author's handler raises
-                    # One message that a handler stumbles over must not end the network thread.
-                    _log.exception("the handler of %s failed on a message on %s", pattern, suffix)
+        message = Message(suffix, payload, retain)
+        for pattern, handler in list(self._routes):
+            if matches(pattern, suffix):
+                handler(message)
+        if self._handlers.wants(suffix):
+            self._hand_over(message, topic)
+
+    def _hand_over(self, message: Message, topic: str) -> None:
+        """Give an author's handlers the parsed payload; what they must not act on is logged and left out."""
+        if message.retain and message.levels[-1] in ("cmd", "get"):
+            _log.warning("a retained message on %s is left out (clause I2M-CMD-13): clear the topic", topic)
+            return
+        try:
+            payload = decode(message.payload) if message.payload else None
+        except ValueError as error:
+            _log.warning("a message on %s is left out: %s", topic, error)
+            return
+        self._handlers.dispatch(message.suffix, topic, payload)
 
     # ------------------------------------------------------------------ receiving
     def route(self, pattern: str, handler: Callable[[Message], None]) -> None:
@@ -284,51 +245,69 @@ class MQTTClient:
 
         Args:
             pattern: A filter below the instance, such as `devices/+/cmd`.
-            handler: Must return quickly; what takes long belongs on a thread of its own.
+            handler: Must return at once: meanwhile nothing is sent or received. `subscribe` is for all other handlers.
         """
         with self._lock:
-            known = {*FILTERS, *(p for p, _ in self._handlers)}
-            self._handlers.append((pattern, handler))
-            if self._online.is_set() and pattern not in known:
-                self._paho.subscribe(self.topics.below(pattern), 1)
+            new = self.topics.below(pattern) not in self._filters()
+            self._routes.append((pattern, handler))
+        if new:
+            self._link.subscribe(self.topics.below(pattern))
 
-    def subscribe(self, pattern: str, handler: Callable[[str, Any], None]) -> None:
+    def unroute(self, pattern: str) -> None:
+        """Take back what `route` has asked for."""
+        with self._lock:
+            self._routes = [route for route in self._routes if route[0] != pattern]
+            gone = self.topics.below(pattern) not in self._filters()
+        if gone:
+            self._link.unsubscribe(self.topics.below(pattern))
+
+    def subscribe(self, pattern: str, handler: Callable[[str, Any], Any]) -> None:
         """Call a handler with topic and parsed JSON of every message that a filter below the instance matches.
+
+        Handlers run off the network thread and may take their time: the messages of one device or group are handled in
+        order, those of different ones side by side. Payloads that are no JSON are logged and left out, and so are
+        retained commands.
 
         Args:
             pattern: A filter below the instance, such as `devices/+/cmd`.
-            handler: Called as `handler(topic, payload)`; messages that are no JSON are logged and left out.
+            handler: A function or coroutine function, called as `handler(topic, payload)`; an empty payload is None.
         """
-
-        def parsed(message: Message) -> None:
-            try:
-                payload = decode(message.payload) if message.payload else None
-            except ValueError as error:
-                _log.warning("a message on %s is left out: %s", message.suffix, error)
-                return
-            handler(self.topics.below(message.suffix), payload)
-
-        self.route(pattern, parsed)
+        with self._lock:
+            new = self.topics.below(pattern) not in self._filters()
+            self._handlers.add(pattern, handler)
+        if new:
+            self._link.subscribe(self.topics.below(pattern))
 
     # ------------------------------------------------------------------ publishing
-    def publish(self, suffix: str, payload: Any, qos: int = 1, retain: bool = False) -> None:
-        """Publish a value as JSON on a topic below the instance.
+    def publish(self, topic: str, payload: Any, qos: int = 1, retain: bool = False) -> None:
+        """Publish a value as JSON.
 
         Args:
-            suffix: The topic below the instance.
-            payload: Anything that JSON has a form for.
+            topic: A topic below the instance, such as `devices/lamp/events`, or a whole one that begins with
+                `{base_topic}/v1/`.
+            payload: Anything that JSON has a form for. A text or bytes that already are a JSON object or array are sent
+                as that. On the status topic `online` and `offline` go as the bare words that the contract asks for.
             qos: 0, 1 or 2.
             retain: Whether the broker keeps it.
 
         Raises:
             PayloadError: The payload has no form in JSON.
         """
-        self._paho.publish(self.topics.below(suffix), encode(payload), qos=qos, retain=retain)
+        whole = topic if topic.startswith(f"{self.topics.base}/v1/") else self.topics.below(topic)
+        if whole == self.topics.status:
+            self._say_status(payload)
+        else:
+            self._outbox.put([self._messages.value(whole, payload, qos, retain=retain)])
 
-    def publish_state(self, device_id: str, state: dict[str, Any]) -> None:
+    def _say_status(self, word: Any) -> None:
+        if word not in ("online", "offline"):
+            raise PayloadError(f"the status of an instance is online or offline (clause I2M-STATUS-07), not {word!r}")
+        with self._lock:
+            if self._online.is_set():
+                self._link.publish(self.topics.status, str(word).encode(), qos=1, retain=True)
+
+    def publish_state(self, device_id: str, state: Mapping[str, Any]) -> None:
         """Publish a device's whole state, and each property on a topic of its own.
-
-        While the broker is away the latest state of each device is kept, and published once it is back.
 
         Args:
             device_id: The device.
@@ -337,35 +316,21 @@ class MQTTClient:
         Raises:
             PayloadError: A value has no form in JSON, or a name cannot be part of a topic.
         """
-        cleaned = _checked_state(device_id, state)
+        cleaned = checked_state(device_id, state)
         with self._lock:
             self._states[device_id] = cleaned
-            if self._online.is_set():
-                self._send_state(device_id, cleaned)
-            else:
-                self._unsent.add(device_id)
+        self._outbox.put(self._messages.state(device_id, cleaned))
 
-    def _send_state(self, device_id: str, state: dict[str, Any]) -> None:
-        qos, retain = self.settings.qos, self.settings.retain
-        self._send(f"devices/{device_id}/state", {"device_id": device_id, "state": state}, qos, retain=retain)
-        for name, value in state.items():
-            self._paho.publish(self.topics.device(device_id, f"state/{name}"), encode(value), qos=qos, retain=retain)
-
-    def publish_part(self, device_id: str, state: dict[str, Any]) -> None:
+    def publish_part(self, device_id: str, state: Mapping[str, Any]) -> None:
         """Publish some of a device's properties, which the broker must not keep (clause I2M-GET-03)."""
-        cleaned = _checked_state(device_id, state)
-        self._send(
-            f"devices/{device_id}/state", {"device_id": device_id, "state": cleaned}, self.settings.qos, retain=False
-        )
+        self._outbox.put([self._messages.part(device_id, state)])
 
     def republish_state(self, device_id: str) -> bool:
         """Publish a device's last state again; False where there is none."""
-        with self._lock:
-            state = self._states.get(device_id)
-            if state is None:
-                return False
-            self._send_state(device_id, state)
-            return True
+        state = self.last_state(device_id)
+        if state is not None:
+            self._outbox.put(self._messages.state(device_id, state))
+        return state is not None
 
     def last_state(self, device_id: str) -> dict[str, Any] | None:
         """Return the state that was last published for a device, or None."""
@@ -378,11 +343,7 @@ class MQTTClient:
         Raises:
             PayloadError: The data have no form in JSON.
         """
-        body = {"event": event, "data": plain({} if data is None else data)}
-        self.say(f"devices/{device_id}/events", body)
-        everyone = {"instance_id": self.instance_id, "device_id": device_id, "timestamp": self._stamp(), **body}
-        if self._online.is_set():
-            self._paho.publish(self.topics.events, encode(everyone), qos=1)
+        self._outbox.put(self._messages.event(device_id, event, data))
 
     def publish_error(
         self,
@@ -390,7 +351,7 @@ class MQTTClient:
         error_code: str,
         message: str,
         severity: str = "error",
-        retry_info: dict[str, Any] | None = None,
+        retry_info: Mapping[str, Any] | None = None,
     ) -> None:
         """Publish that something is wrong with a device (clause I2M-ERR-01).
 
@@ -400,50 +361,92 @@ class MQTTClient:
             message: For people.
             severity: info, warning, error or critical.
             retry_info: attempt, max_attempts and next_retry, where the connector tries again.
-        """
-        body: dict[str, Any] = {"error_code": error_code, "message": message, "severity": severity}
-        if retry_info is not None:
-            body["retry_info"] = plain(retry_info)
-        self.say(f"devices/{device_id}/error", body)
 
-    def publish_telemetry(self, device_id: str, data: dict[str, Any]) -> None:
+        Raises:
+            PayloadError: There is no such severity, or retry_info has no form in JSON.
+        """
+        self._outbox.put([self._messages.error(device_id, error_code, message, severity, retry_info)])
+
+    def publish_telemetry(self, device_id: str, data: Mapping[str, Any]) -> None:
         """Publish measurements of a device that are not part of its state.
 
         Raises:
             PayloadError: The data have no form in JSON.
         """
-        self.say(f"devices/{device_id}/telemetry", {"device_id": device_id, "data": plain(data)})
+        self.say(f"devices/{named(device_id)}/telemetry", {"device_id": device_id, "data": data})
 
-    def say(self, suffix: str, body: dict[str, Any], *, retain: bool = False) -> None:
-        """Publish an object with the time of its publication; while the broker is away it waits (clause I2M-PUB-06)."""
+    def publish_discovered(self, devices: list[Any]) -> None:
+        """Publish devices that were found, and could be configured.
+
+        Raises:
+            PayloadError: The devices have no form in JSON.
+        """
+        self.say("discovered", {"devices": devices})
+
+    def say(self, suffix: str, body: Mapping[str, Any]) -> None:
+        """Publish an object below the instance with the time of its publication, not retained."""
+        self._outbox.put([self._messages.object(suffix, body)])
+
+    def forget(self, topic: str) -> None:
+        """Clear what the broker retains on a topic (clause I2M-LIFE-11)."""
+        self._link.publish(topic, b"", qos=1, retain=True)
+
+    # ------------------------------------------------------------------ commanding
+    def send_command(
+        self,
+        device_id: str,
+        command: Mapping[str, Any],
+        timeout: float = 5.0,
+        callback: Callable[[dict[str, Any]], Any] | None = None,
+    ) -> str:
+        """Send a command to a device of this instance, once its response cannot be missed any more.
+
+        Args:
+            device_id: The device.
+            command: Wanted value by property name.
+            timeout: Seconds that the device may take.
+            callback: Called with the response, on the network thread.
+
+        Returns:
+            The command's id, for `wait_for_response`.
+
+        Raises:
+            BrokerError: The broker does not grant the subscription to responses.
+            PayloadError: The values have no form in JSON.
+        """
+        values = plain(command)
+        self._follow_responses(timeout)
+        identity = str(uuid4())
+        self._replies.expect(identity, callback)
+        body = {"id": identity, "values": values, "timeout": max(1, round(timeout * 1000))}
+        self.say(f"devices/{named(device_id)}/cmd", body)
+        return identity
+
+    def _follow_responses(self, patience: float) -> None:
         with self._lock:
-            if self._online.is_set():
-                self._send(suffix, body, 1, retain=retain)
-            else:
-                self._waiting.append(_Waiting(suffix, body, 1, retain))
+            known = any(pattern == RESPONSES for pattern, _ in self._routes)
+            if not known:
+                self._routes.append((RESPONSES, self._replied))
+        if not known and not self._link.subscribe(self.topics.below(RESPONSES), patience):
+            self.unroute(RESPONSES)
+            raise BrokerError("the broker has not granted the subscription to responses: is the client connected?")
 
-    def _send(self, suffix: str, body: dict[str, Any], qos: int, *, retain: bool) -> None:
-        self._paho.publish(
-            self.topics.below(suffix), encode({"timestamp": self._stamp(), **body}), qos=qos, retain=retain
-        )
+    def _replied(self, message: Message) -> None:
+        try:
+            response = decode(message.payload)
+        except ValueError:
+            return
+        if isinstance(response, dict):
+            self._replies.take(response)
 
-    def _stamp(self) -> str:
-        return format_timestamp(self.clock.now())
+    def wait_for_response(self, cmd_id: str, timeout: float = 5.0) -> dict[str, Any] | None:
+        """Wait for the response to a command that `send_command` has sent.
 
+        Args:
+            cmd_id: The command's id.
+            timeout: Seconds to wait.
 
-def _send_at_once(_client: paho.Client, _data: Any, connection: Any) -> None:
-    """Switch Nagle's algorithm off: it holds a small packet back for 40 ms when another is on its way."""
-    if isinstance(connection, socket.socket):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _checked_state(device_id: str, state: dict[str, Any]) -> dict[str, Any]:
-    cleaned = plain(state)
-    if not isinstance(cleaned, dict):
-        raise PayloadError(f"the state of {device_id} is a {type(state).__name__}: return a dict of property to value")
-    try:
-        for name in cleaned:
-            check_level(name, f"property of {device_id}")
-    except ValueError as error:
-        raise PayloadError(str(error)) from None
-    return cleaned
+        Returns:
+            The response, or None where none has come in time.
+        """
+        return self._replies.wait(cmd_id, timeout)

@@ -3,7 +3,6 @@
 Variables that the process environment lacks are read from ${IOT2MQTT_PATH:-/app}/.env (clause I2M-ENV-08).
 """
 
-import logging
 import os
 import re
 from collections.abc import Mapping
@@ -14,8 +13,6 @@ from iot2mqtt_sdk.errors import ConfigurationError
 
 TLS_PORT = 8883
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_log = logging.getLogger("iot2mqtt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Settings:
         keyfile: MQTT_KEYFILE, its key.
         version: MQTT_VERSION: 3.1.1 or 5.
         mode: MODE: production or development.
-        log_level: LOG_LEVEL in capitals; INFO where it is unknown (clause I2M-ENV-12).
+        log_level: LOG_LEVEL as it was given (clause I2M-ENV-12).
     """
 
     instance_name: str | None = None
@@ -101,7 +98,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         keyfile=values.get("MQTT_KEYFILE") or None,
         version=text.choice("MQTT_VERSION", ("3.1.1", "5"), "3.1.1"),
         mode=values.get("MODE") or "production",
-        log_level=_log_level(values.get("LOG_LEVEL") or "INFO"),
+        log_level=values.get("LOG_LEVEL") or "INFO",
     )
 
 
@@ -111,14 +108,6 @@ def _env_file(file: Path) -> dict[str, str]:
     from dotenv import dotenv_values
 
     return {name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None}
-
-
-def _log_level(text: str) -> str:
-    level = text.strip().upper()
-    if level in _LEVELS:
-        return level
-    _log.warning("LOG_LEVEL=%s is unknown, so INFO is used; known are %s", text, ", ".join(_LEVELS))
-    return "INFO"
 
 
 class _Reader:

@@ -17,6 +17,24 @@ MAX_UPDATE_INTERVAL = 31_536_000
 class _Section(BaseModel):
     model_config = ConfigDict(**WIRE, extra="allow")
 
+    @classmethod
+    def from_document(cls, document: object) -> Self:
+        """Check a parsed instance file, or a part of one.
+
+        Fields are read as JSON: an author's enum, IP address or path is given as a string, yet nothing is coerced.
+
+        Args:
+            document: The content, as `iot2mqtt_sdk.contract.models.read_json` returns it.
+
+        Raises:
+            ValueError: It is no such configuration; the message is one sentence that names the place and the
+                fault (I2M-ENV-10).
+        """
+        try:
+            return cls.model_validate_json(json.dumps(document, allow_nan=False))
+        except ValidationError as error:
+            raise ValueError(explain(error)) from error
+
 
 class DeviceConfig(_Section):
     """One device of an instance; a connector adds its own fields in a subclass.
@@ -81,24 +99,6 @@ class InstanceConfig(_Section):
     connection: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
     config: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
     secrets: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
-
-    @classmethod
-    def from_document(cls, document: object) -> Self:
-        """Check a parsed instance file.
-
-        Fields are read as JSON: an author's enum, IP address or path is given as a string, yet nothing is coerced.
-
-        Args:
-            document: The content of the file, as `iot2mqtt_sdk.contract.models.read_json` returns it.
-
-        Raises:
-            ValueError: The document is no such configuration; the message is one sentence that names the place and the
-                fault (I2M-ENV-10).
-        """
-        try:
-            return cls.model_validate_json(json.dumps(document, allow_nan=False))
-        except ValidationError as error:
-            raise ValueError(explain(error)) from error
 
     @field_validator("devices")
     @classmethod

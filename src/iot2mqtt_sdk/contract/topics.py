@@ -25,6 +25,14 @@ def check_level(name: object, what: str) -> str:
     return name
 
 
+def matches(pattern: str, topic: str) -> bool:
+    """Whether a topic filter with `+` and `#` matches a topic."""
+    wanted, levels = pattern.split("/"), topic.split("/")
+    if wanted[-1] == "#":
+        wanted, levels = wanted[:-1], levels[: len(wanted) - 1]
+    return len(wanted) == len(levels) and all(w in ("+", level) for w, level in zip(wanted, levels, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """The topics of one instance (clauses I2M-ENV-01, I2M-SUB-01 to 04, I2M-PUB-05).

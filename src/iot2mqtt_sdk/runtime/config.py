@@ -2,17 +2,58 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from iot2mqtt_sdk.contract.topics import check_level
 from iot2mqtt_sdk.errors import ConfigurationError
 from iot2mqtt_sdk.jsontext import decode
+from iot2mqtt_sdk.settings import Settings
 
 DEFAULT_INTERVAL = 10.0
 
 
-def load(file: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The configuration of one instance.
+
+    Attributes:
+        document: The instance file, with the secrets of its `connection` merged in.
+        settings: The environment, with the broker's credentials from the secrets file.
+        secrets: What must not be logged or published.
+    """
+
+    document: dict[str, Any]
+    settings: Settings
+    secrets: frozenset[str]
+
+
+def load(file: Path, settings: Settings, name: str) -> Loaded:
+    """Read an instance file and its secrets (clauses I2M-ENV-09, I2M-ENV-14).
+
+    Args:
+        file: The instance file.
+        settings: The environment, which says where the secrets are.
+        name: The instance.
+
+    Raises:
+        ConfigurationError: A file is missing or malformed; the message names it and the fault.
+    """
+    document = read(file)
+    credentials = secrets(settings.secrets_dir / f"{name}_creds")
+    if credentials:
+        document["connection"] = {**document.get("connection", {}), **credentials}
+    broker = secrets(settings.secrets_dir / f"{name}_mqtt")
+    merged = replace(
+        settings,
+        username=broker.get("username") or settings.username,
+        password=broker.get("password") or settings.password,
+    )
+    return Loaded(document, merged, frozenset({*credentials.values(), *broker.values()}))
+
+
+def read(file: Path) -> dict[str, Any]:
     """Read an instance file.
 
     Raises:
@@ -81,16 +122,26 @@ def _interval_fault(interval: Any) -> str | None:
 
 
 def secrets(file: Path) -> dict[str, str]:
-    """Read the KEY=VALUE lines of a secrets file; empty where there is none.
+    """Read the KEY=VALUE lines of a secrets file; {} where there is no such file (clause I2M-ENV-14).
+
+    Empty lines and lines that begin with `#` are left out. A value is taken as it stands, up to the end of its line.
 
     Raises:
-        ConfigurationError: It cannot be read.
+        ConfigurationError: The file cannot be read, or a line is no KEY=VALUE; the line's text is not repeated.
     """
-    if not file.exists():
-        return {}
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the secrets file {file} cannot be read: {error}") from None
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {key.strip(): value.strip() for key, _, value in pairs}
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ConfigurationError(f"the secrets file {file} cannot be read: {reason}") from None
+    pairs = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        key, separator, value = line.partition("=")
+        if not separator or not key.strip():
+            raise ConfigurationError(f"line {number} of the secrets file {file} must be KEY=VALUE")
+        pairs[key.strip()] = value.strip()
+    return pairs

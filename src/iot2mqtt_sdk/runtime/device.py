@@ -1,10 +1,9 @@
 """What is known of one device while the connector runs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from iot2mqtt_sdk.runtime.engine import Lane
+from iot2mqtt_sdk.runtime.engine import Lane, Timer
 
 OFFLINE_AFTER = 2
 """Failures in a row until a device counts as offline."""
@@ -12,7 +11,11 @@ LONGEST_BACKOFF = 8
 """Update intervals between two attempts to reach a failing device, at the most."""
 
 
-@dataclass(slots=True)
+def _nothing() -> None:
+    """Do nothing: what the timer of a device does that was never scheduled."""
+
+
+@dataclass(slots=True, eq=False)
 class DeviceState:
     """One device.
 
@@ -22,19 +25,23 @@ class DeviceState:
         enabled: Whether it is polled and may be commanded.
         model: For devices_list.
         online: Whether it could be reached the last time; unknown counts as not.
+        lane: Keeps what is done with it in order.
+        timer: The next poll.
         failures: Failed attempts in a row.
+        said: The availability that was published on this connection.
+        polling: Whether a poll is queued or runs.
     """
 
     id: str
     config: Any
     enabled: bool
     model: str | None
-    lane: Lane
+    lane: Lane = field(default_factory=Lane)
+    timer: Timer = field(default_factory=lambda: Timer(_nothing))
     online: bool = False
     failures: int = 0
     said: str | None = None
     polling: bool = False
-    cancel_poll: Callable[[], None] = field(default=lambda: None)
 
     @property
     def failed(self) -> bool:

@@ -1,7 +1,7 @@
 """Runs the work of many devices side by side: one lane a device, few threads, nobody waits for anybody else.
 
 Jobs of one lane never overlap and keep their order, urgent ones before the others. A lane whose job hangs holds one
-thread and no other lane.
+thread and no other lane; one whose job awaits holds none.
 """
 
 import heapq
@@ -9,131 +9,213 @@ import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from iot2mqtt_sdk.clock import Clock
+from iot2mqtt_sdk.runtime.loop import LoopThread
 
 _log = logging.getLogger("iot2mqtt")
 
-THREADS = 64
-"""Threads at the most: the devices that may be slow at the same time without delaying the others."""
+THREADS = 512
+"""Threads at the most: as many devices may be slow at the same time without delaying the others."""
+IDLE = 30.0
+"""Seconds without work after which a thread ends."""
+URGENT_IN_A_ROW = 20
+"""Urgent jobs of a lane before one of the others gets its turn, so that no flood of commands stops the polling."""
 
-LEAVE_TIME = 0.5
-"""Seconds that running jobs are waited for at the end."""
-
-Job = Callable[[], None]
+Job = Callable[[], Coroutine[Any, Any, None]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Lane:
     """The queue of one device."""
 
-    name: str
     urgent: deque[Job] = field(default_factory=deque)
     usual: deque[Job] = field(default_factory=deque)
+    resume: Callable[[], None] | None = None
     busy: bool = False
+    streak: int = 0
+
+    def take(self) -> Job:
+        """Remove and return the job whose turn it is."""
+        if self.urgent and not (self.usual and self.streak >= URGENT_IN_A_ROW):
+            self.streak += 1
+            return self.urgent.popleft()
+        self.streak = 0
+        return self.usual.popleft()
 
 
-@dataclass(slots=True, order=True)
-class _Timer:
-    due: float
-    number: int
-    job: Job = field(compare=False)
-    cancelled: bool = field(default=False, compare=False)
+@dataclass(slots=True, eq=False)
+class Timer:
+    """Something quick that is due at a time."""
+
+    action: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Let the time pass without doing it."""
+        self.cancelled = True
 
 
 class Engine:
-    """Lanes, timers and the threads that serve them."""
+    """Lanes, timers, the threads that serve them, and the event loop of hooks that are coroutines."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._time = threading.Condition(self._lock)
+        self._quiet = threading.Condition(self._lock)
         self._ready: deque[Lane] = deque()
-        self._timers: list[_Timer] = []
+        self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
         self._threads = 0
         self._idle = 0
         self._active = 0
         self._running = False
+        self.loop = LoopThread()
 
     def start(self) -> None:
-        """Begin to serve timers."""
-        self._running = True
-        threading.Thread(target=self._keep_time, name="iot2mqtt-timers", daemon=True).start()
+        """Begin to serve lanes and timers; a second call does nothing."""
+        with self._lock:
+            if self._running:
+                return
+            self._running = True
+            threading.Thread(target=self._keep_time, name="iot2mqtt-time", daemon=True).start()
+            for _ in self._ready:
+                self._staff()
 
-    def stop(self) -> None:
-        """Take no more work, and give jobs that run a moment to end; one that hangs is left behind."""
-        with self._wake:
+    def stop(self, grace: float) -> None:
+        """Begin no more work, wait for what runs, and cancel what is awaited.
+
+        Args:
+            grace: Seconds to wait; what runs then is left behind on its daemon thread.
+        """
+        end = self._clock.monotonic() + grace
+        with self._lock:
             self._running = False
-            self._wake.notify_all()
-            self._wake.wait_for(lambda: self._active == 0, LEAVE_TIME)
+            self._work.notify_all()
+            self._time.notify_all()
+            while self._active and (left := end - self._clock.monotonic()) > 0:
+                self._quiet.wait(left)
+        self.loop.cancel()
+
+    def close(self) -> None:
+        """Stop at once, and end the event loop."""
+        self.stop(0)
+        self.loop.stop()
 
     def submit(self, lane: Lane, job: Job, *, urgent: bool = False) -> None:
         """Queue a job on a lane; urgent ones go before the others."""
-        with self._wake:
+        with self._lock:
             (lane.urgent if urgent else lane.usual).append(job)
             if not lane.busy:
                 lane.busy = True
                 self._offer(lane)
 
-    def after(self, seconds: float, job: Job) -> Job:
-        """Run a quick job after a time, on the timers' thread; returns what cancels it."""
-        timer = _Timer(self._clock.monotonic() + seconds, next(self._numbers), job)
-        with self._wake:
-            heapq.heappush(self._timers, timer)
-            self._wake.notify_all()
+    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Do something quick after a time, on the thread of the timers."""
+        timer = Timer(action)
+        entry = (self._clock.monotonic() + seconds, next(self._numbers), timer)
+        with self._lock:
+            heapq.heappush(self._timers, entry)
+            if self._timers[0] is entry:
+                self._time.notify()
+        return timer
 
-        def cancel() -> None:
-            timer.cancelled = True
-
-        return cancel
-
+    # ------------------------------------------------------------------ lanes
     def _offer(self, lane: Lane) -> None:
         self._ready.append(lane)
-        if len(self._ready) > self._idle and self._threads < THREADS:
-            self._threads += 1
-            threading.Thread(target=self._work, name=f"iot2mqtt-{self._threads}", daemon=True).start()
-        self._wake.notify_all()
+        if self._running:
+            self._staff()
 
-    def _work(self) -> None:
-        while True:
-            with self._wake:
-                self._idle += 1
-                while self._running and not self._ready:
-                    self._wake.wait()
-                self._idle -= 1
-                if not self._running:
-                    return
-                lane = self._ready.popleft()
-                job = lane.urgent.popleft() if lane.urgent else lane.usual.popleft()
-                self._active += 1
-            _run(job, lane.name)
-            with self._wake:
+    def _staff(self) -> None:
+        if self._idle >= len(self._ready) or self._threads >= THREADS:
+            self._work.notify()
+            return
+        self._threads += 1
+        threading.Thread(target=self._serve, name=f"iot2mqtt-{self._threads}", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (lane := self._next()) is not None:
+            resume, lane.resume = lane.resume, None
+            if resume is None:
+                self._step(lane, lane.take()(), None, None)
+            else:
+                resume()
+            with self._lock:
                 self._active -= 1
-                lane.busy = bool(lane.urgent or lane.usual)
-                if lane.busy and self._running:
-                    self._offer(lane)
-                elif not self._running:
-                    self._wake.notify_all()
+                self._quiet.notify_all()
+        with self._lock:
+            self._threads -= 1
 
-    def _keep_time(self) -> None:
-        while True:
-            with self._wake:
+    def _next(self) -> Lane | None:
+        with self._lock:
+            self._idle += 1
+            try:
+                while self._running and not self._ready:
+                    if not self._work.wait(IDLE) and not self._ready:
+                        return None
                 if not self._running:
-                    return
-                now = self._clock.monotonic()
-                if not self._timers or self._timers[0].due > now:
-                    self._wake.wait(self._timers[0].due - now if self._timers else None)
-                    continue
-                timer = heapq.heappop(self._timers)
-            if not timer.cancelled:
-                _run(timer.job, "timer")
+                    return None
+                self._active += 1
+                return self._ready.popleft()
+            finally:
+                self._idle -= 1
 
+    def _step(self, lane: Lane, job: Coroutine[Any, Any, None], value: Any, error: BaseException | None) -> None:
+        """Run a job until it ends, or until there is something to await."""
+        try:
+            awaitable = job.send(value) if error is None else job.throw(error)
+        except StopIteration:
+            self._finish(lane)
+        except Exception:  # noqa: BLE001 - jobs handle what can be foreseen; a fault must not end the serving thread
+            _log.exception("a job failed in a way that nobody foresaw")
+            self._finish(lane)
+        else:
+            with self._lock:
+                self._active += 1
+            self.loop.run(awaitable, partial(self._awaited, lane, job))
 
-def _run(job: Job, name: str) -> None:
-    try:
-        job()
-    except Exception:  # noqa: BLE001 - the thread serves other devices too
-        # Jobs handle what can be foreseen; a fault in one must not end the thread that serves the others.
-        _log.exception("a job of %s failed", name)
+    def _awaited(self, lane: Lane, job: Coroutine[Any, Any, None], future: "Future[Any]") -> None:
+        """Put the job back on its lane with what was awaited."""
+        error: BaseException | None
+        try:
+            error = future.exception()
+        except CancelledError as cancelled:
+            error = cancelled
+        value = None if error is not None else future.result()
+        with self._lock:
+            self._active -= 1
+            self._quiet.notify_all()
+            lane.resume = partial(self._step, lane, job, value, error)
+            self._offer(lane)
+
+    def _finish(self, lane: Lane) -> None:
+        with self._lock:
+            lane.busy = bool(lane.urgent or lane.usual)
+            if lane.busy:
+                self._offer(lane)
+
+    # ------------------------------------------------------------------ timers
+    def _keep_time(self) -> None:
+        while (timer := self._due()) is not None:
+            if timer.cancelled:
+                continue
+            try:
+                timer.action()
+            except Exception:  # noqa: BLE001 - as in a lane: one fault must not stop the time for all
+                _log.exception("something that was due failed in a way that nobody foresaw")
+
+    def _due(self) -> Timer | None:
+        with self._lock:
+            while self._running:
+                left = self._timers[0][0] - self._clock.monotonic() if self._timers else None
+                if left is not None and left <= 0:
+                    return heapq.heappop(self._timers)[2]
+                self._time.wait(left)
+            return None

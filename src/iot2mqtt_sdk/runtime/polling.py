@@ -1,0 +1,152 @@
+"""Reads devices and tells of it: on time, each on its own, with backoff for those that fail."""
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from iot2mqtt_sdk.errors import PayloadError
+from iot2mqtt_sdk.runtime.context import Context
+from iot2mqtt_sdk.runtime.device import DeviceState
+from iot2mqtt_sdk.runtime.hooks import call
+
+_log = logging.getLogger("iot2mqtt")
+
+MANY = 50
+"""Devices from which on the first polls are spread over the interval."""
+
+
+class Poller:
+    """Polls devices.
+
+    Args:
+        context: What the parts of the connector share.
+        read: The hook get_device_state, or None where devices tell of themselves.
+        interval: Seconds between two polls of a device; None means that nothing is polled.
+    """
+
+    def __init__(self, context: Context, *, read: Callable[..., Any] | None, interval: float | None) -> None:
+        self.read = read
+        self._mqtt = context.mqtt
+        self._engine = context.engine
+        self._clock = context.clock
+        self._mask = context.mask
+        self._interval = interval if read is not None else None
+        self._stopped = False
+
+    def start(self, devices: list[DeviceState]) -> None:
+        """Begin to poll the devices."""
+        if self._interval is None:
+            return
+        gap = self._interval / len(devices) if len(devices) > MANY else 0.0
+        for number, device in enumerate(devices):
+            self._schedule(device, number * gap)
+
+    def stop(self) -> None:
+        """Tell nothing more: what fails from now on fails because of the shutdown."""
+        self._stopped = True
+
+    def refresh(self, device: DeviceState) -> None:
+        """Publish a device's state once more, because the broker may have forgotten it (clause I2M-STATE-06)."""
+        if self._interval is None:
+            self._mqtt.republish_state(device.id)
+        elif self._mqtt.last_state(device.id) is not None:
+            self._submit(device)
+
+    # ------------------------------------------------------------------ polling
+    def _schedule(self, device: DeviceState, seconds: float) -> None:
+        device.timer.cancel()
+        device.timer = self._engine.after(seconds, partial(self._due, device))
+
+    def _due(self, device: DeviceState) -> None:
+        self._submit(device)
+        if device.failures == 0 and self._interval is not None:
+            self._schedule(device, self._interval)
+
+    def _submit(self, device: DeviceState) -> None:
+        """Poll a device soon; while it is still busy with the last poll, this one is left out."""
+        if not device.polling:
+            device.polling = True
+            self._engine.submit(device.lane, lambda: self._poll(device))
+
+    async def _poll(self, device: DeviceState) -> None:
+        failed_before = device.failures > 0
+        try:
+            # While the broker is away only what is not known yet is read: the rest is read again when it is back.
+            if self._mqtt.connected or self._mqtt.last_state(device.id) is None:
+                await self.publish_reading(device)
+            elif failed_before and self._interval is not None:
+                self._schedule(device, self._interval)
+        finally:
+            device.polling = False
+        if failed_before and device.failures == 0 and self._interval is not None:
+            self._schedule(device, self._interval)
+
+    async def publish_reading(self, device: DeviceState) -> None:
+        """Read a device and publish its state; what goes wrong is published as well."""
+        try:
+            state = await self.reading(device)
+            if self._stopped:
+                return
+            self._mqtt.publish_state(device.id, state)
+        except PayloadError as error:
+            self._failed(device, "INVALID_STATE", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a hook raises, this device cannot be read now
+            _log.debug("reading %s failed", device.id, exc_info=True)
+            self._failed(device, "CONNECTION_FAILED", describe(error))
+        else:
+            self.reached(device)
+
+    async def reading(self, device: DeviceState) -> Mapping[str, Any]:
+        """Return what the hook reads; it raises whatever the hook raises.
+
+        Raises:
+            PayloadError: The hook returned no state.
+        """
+        if self.read is None:
+            return self._mqtt.last_state(device.id) or {}
+        state = await call(self.read, device.id, device.config)
+        if not isinstance(state, Mapping):
+            raise PayloadError(f"get_device_state must return a dict of property to value, not {type(state).__name__}")
+        return state
+
+    # ------------------------------------------------------------------ reachability
+    def reached(self, device: DeviceState) -> None:
+        """There is news of a device, so it is there."""
+        device.failures = 0
+        device.online = True
+        self.say_availability(device)
+
+    def _failed(self, device: DeviceState, code: str, message: str) -> None:
+        if self._stopped:
+            return
+        device.failures += 1
+        retry: dict[str, Any] = {"attempt": device.failures}
+        if self._interval is not None:
+            seconds = self._interval * device.backoff() * random.uniform(0.9, 1.1)
+            self._schedule(device, seconds)
+            retry["next_retry"] = self._clock.now() + timedelta(seconds=seconds)
+        text = self._mask.text(message)
+        if device.failures == 1:
+            _log.warning("%s cannot be read: %s", device.id, text)
+        self._mqtt.publish_error(device.id, code, text, "error", retry)
+        if device.failed:
+            device.online = False
+            self.say_availability(device)
+
+    def say_availability(self, device: DeviceState) -> None:
+        """Publish whether a device can be reached, where that is known and has not been said."""
+        if not device.online and not device.failed:
+            return
+        word = "online" if device.online else "offline"
+        if device.said != word and self._mqtt.connected:
+            device.said = word
+            self._mqtt.publish(f"devices/{device.id}/availability", word, retain=True)
+
+
+def describe(error: BaseException) -> str:
+    """Return what to tell of an exception that a hook raised."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
