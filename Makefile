@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 REFERENCES := $(sort $(dir $(wildcard reference_connectors/*/*.py)))
 
-.PHONY: help setup demo test lint docs clean
+.PHONY: help setup demo test lint docs bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ lint: .venv/.dev ## Check form and types
 
 docs: .venv/.dev ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+bench: .venv/.dev ## Measure the reference connectors
+	@$(BIN)/python -m benchmarks.references
 
 clean: ## Remove what was made
 	@rm -rf .venv site dist conformance-report

@@ -35,6 +35,12 @@ read_settings() {
     done <"$1"
 }
 
+# Ends the script unless the setting $1 is a whole number from $3 to 65535.
+need_number() {
+    case $2 in '' | *[!0-9]* | ??????*) ;; *) [ "$2" -ge "$3" ] && [ "$2" -le 65535 ] && return ;; esac
+    die "$1 is \`$2\`: it must be a whole number from $3 to 65535"
+}
+
 read_settings "${IOT2MQTT_PATH:-/app}/.env" ''
 case $(printf %s "${LOG_LEVEL:-INFO}" | tr '[:lower:]' '[:upper:]') in
     DEBUG) ;;
@@ -53,7 +59,8 @@ root=${MQTT_BASE_TOPIC:-IoT2mqtt}/v1/instances/$instance
 client=${MQTT_CLIENT_PREFIX:-iot2mqtt}_$instance
 qos=${MQTT_QOS:-1} keepalive=${MQTT_KEEPALIVE:-60} port=${MQTT_PORT:-1883} retain=-r
 case $qos in [012]) ;; *) die "MQTT_QOS is \`$qos\`: it must be 0, 1 or 2" ;; esac
-case $keepalive in '' | *[!0-9]*) die "MQTT_KEEPALIVE is \`$keepalive\`: it must be a number of seconds" ;; esac
+need_number MQTT_PORT "$port" 1
+need_number MQTT_KEEPALIVE "$keepalive" 0
 case ${MQTT_RETAIN:-true} in [Ff]alse | FALSE | 0 | no | off) retain='' ;; esac
 if [ "$keepalive" -lt 5 ]; then
     log WARNING "MQTT_KEEPALIVE is $keepalive: 5 is used, since mosquitto_sub takes no less"
@@ -466,6 +473,9 @@ while
     code=$?
     kill -0 "$server" 2>/dev/null # the wait was ended by a signal
 do :; done
-kill "$guard" ${ticker:+"$ticker"}
-rm -rf "$run"
+# Where serve has not ended by itself, the guard stays to end what it left behind.
+if [ "$code" = 0 ]; then
+    kill "$guard" ${ticker:+"$ticker"}
+    rm -rf "$run"
+fi
 exit "$code"

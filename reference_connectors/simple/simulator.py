@@ -178,7 +178,7 @@ def main() -> int:
     parser.add_argument("verb", choices=["serve", "fail", "recover", "slow", "press", "get", "set"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("words", nargs="*", metavar="DEVICE", help="the device, and what else the verb takes")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if given.verb != "serve":
         return tell(given.port, " ".join([given.verb, *given.words]))
     try:

@@ -2,10 +2,14 @@
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import cycle
+from tempfile import TemporaryDirectory
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir, storage_directory
 
 from iot2mqtt_conformance.rig import Rig, Stage
 from iot2mqtt_conformance.scenarios.reconnect import ask
@@ -44,6 +48,18 @@ def _text(longest: int) -> st.SearchStrategy[str]:
     return st.text(LETTERS, max_size=longest)
 
 
+@contextmanager
+def _nothing_kept() -> Iterator[None]:
+    """Keep hypothesis's notes in a folder that goes away: even without a database it writes some where it runs."""
+    usual = storage_directory(intent_to_write=False).home_directory
+    with TemporaryDirectory(prefix="iot2mqtt-") as folder:
+        set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            set_hypothesis_home_dir(usual)
+
+
 def payloads(number: int) -> list[bytes]:
     """Return the payloads that a seed stands for."""
     found: list[bytes] = []
@@ -68,7 +84,8 @@ def payloads(number: int) -> list[bytes]:
     def collect(payload: bytes) -> None:
         found.append(payload)
 
-    collect()
+    with _nothing_kept():
+        collect()
     return found
 
 

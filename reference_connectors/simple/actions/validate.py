@@ -1,12 +1,13 @@
 """Is there a lamp hub at this address? Asked by the setup flow before it writes an instance."""
 
-import json
 import socket
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from iot2mqtt_sdk.actions import ActionError, action
+
+LONGEST_ANSWER = 65536
 
 
 @action
@@ -17,13 +18,14 @@ def validate(
 ) -> dict[str, Any]:
     """Return the hub's devices, each with its address and type."""
     try:
-        with socket.create_connection((host, port), timeout) as connection, connection.makefile("rw") as stream:
-            stream.write("list\n")
-            stream.flush()
-            word, _, devices = stream.readline().strip().partition(" ")
+        with socket.create_connection((host, port), timeout) as connection, connection.makefile("rb") as answers:
+            connection.sendall(b"list\n")
+            answer = answers.readline(LONGEST_ANSWER)
     except OSError as error:
         message = f"no lamp hub answers at {host}:{port} ({error}); is it switched on, and the address right?"
         raise ActionError("unreachable", message, retriable=True) from error
-    if word != "ok":
-        raise ActionError("not_a_hub", f"what answers at {host}:{port} is no lamp hub")
-    return {"devices": [{"address": name, "type": kind} for name, kind in json.loads(devices).items()]}
+    try:
+        devices = TypeAdapter(dict[str, str]).validate_json(answer.removeprefix(b"ok "))
+    except ValueError as error:
+        raise ActionError("not_a_hub", f"what answers at {host}:{port} is no lamp hub") from error
+    return {"devices": [{"address": name, "type": kind} for name, kind in devices.items()]}
