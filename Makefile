@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 REFERENCES := $(sort $(dir $(wildcard reference_connectors/*/*.py)))
 
-.PHONY: help setup demo test lint docs bench clean
+.PHONY: help setup demo test lint docs soak bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,7 +29,7 @@ demo: .venv/.demo ## Judge the simple reference connector on whatever broker is 
 	@$(BIN)/pytest --iot2mqtt-conformance --iot2mqtt-connector=reference_connectors/simple --iot2mqtt-report=conformance-report
 
 test: .venv/.dev ## Run all tests
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 4 --dist worksteal
 
 lint: .venv/.dev ## Check form and types
 	@$(BIN)/ruff check --quiet .
@@ -40,6 +40,9 @@ lint: .venv/.dev ## Check form and types
 
 docs: .venv/.dev ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+soak: .venv/.dev ## Run the tests that take long
+	@$(BIN)/pytest -q -n 4 --dist worksteal -m soak
 
 bench: .venv/.dev ## Measure the reference connectors
 	@$(BIN)/python -m benchmarks.references

@@ -5,10 +5,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
+
+import aiomqtt
 
 from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.contract import Clause, clauses
 from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.launch import LaunchError
 from iot2mqtt_conformance.rig import Stage
 from iot2mqtt_conformance.scenarios import SCENARIOS
 from iot2mqtt_conformance.scenarios.fuzz import payloads
@@ -20,6 +24,10 @@ from iot2mqtt_conformance.view import View
 
 AT_ONCE = 4
 """Scenarios played at the same time: two cores, and most of a scenario is waiting."""
+
+
+AFTERTHOUGHT = 1.0
+"""Seconds after a failure in which a broker may turn out to have died."""
 
 
 class CutShortError(Exception):
@@ -101,29 +109,67 @@ async def _play(
     seeded: tuple[int, list[bytes]],
     progress: Callable[[str], None],
 ) -> Played:
-    broker = new_broker()
-    await broker.start()
+    fallen: asyncio.Future[Broker] = asyncio.get_running_loop().create_future()
+    tasks: list[asyncio.Task[None]] = []
+
+    def watched() -> Broker:
+        """Every broker is watched, those of single scenarios as well: none may make a connector look wrong."""
+        made = new_broker()
+        tasks.append(asyncio.create_task(_fall(made, fallen)))
+        return made
+
+    broker = watched()
     recorder = Recorder()
-    stage = Stage(declaration, recorder, broker, new_broker, secrets.token_hex(3), *seeded)
+    stage = Stage(declaration, recorder, broker, watched, secrets.token_hex(3), *seeded)
     played = Played(recorder.transcript, None)
-    watch = asyncio.create_task(broker.died.wait())
-    work = asyncio.create_task(_all(stage, names, played, progress))
     try:
-        await asyncio.wait({watch, work}, return_when=asyncio.FIRST_COMPLETED)
-        if broker.died.is_set():
-            raise CutShortError(
-                f"the broker {broker.name} died while scenarios were running, so nothing is judged; its last lines: "
-                + " | ".join(broker.last_lines()[-5:])
-            )
-        await work
+        await broker.start()
+        tasks.append(asyncio.create_task(_all(stage, names, played, progress)))
+        await _finish(tasks[-1], fallen)
     finally:
-        for task in (watch, work):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(watch, work, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await broker.stop()
     played.smoke = diagnose(View(recorder.transcript), declaration)
     played.round_trip = stage.round_trip
     return played
+
+
+async def _fall(broker: Broker, fallen: asyncio.Future[Broker]) -> None:
+    await broker.died.wait()
+    if not fallen.done():
+        fallen.set_result(broker)
+
+
+async def _finish(work: asyncio.Task[None], fallen: asyncio.Future[Broker]) -> None:
+    """Wait until all is played, or cannot be.
+
+    Raises:
+        CutShortError: A broker died, or the services failed in another way.
+    """
+    both: set[asyncio.Future[Any]] = {fallen, work}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if not fallen.done() and work.exception() is not None:
+        # The end of a broker's connections may be seen before its own.
+        await asyncio.wait({fallen}, timeout=AFTERTHOUGHT)
+    if fallen.done():
+        broker = fallen.result()
+        raise CutShortError(
+            f"the broker {broker.name} died while scenarios were running, so nothing is judged; its last lines: "
+            + broker.said()
+        )
+    try:
+        await work
+    except ExceptionGroup as group:
+        services, ours = group.split((ServiceError, LaunchError, aiomqtt.MqttError))
+        if services is None or ours is not None:
+            raise
+        raise CutShortError(f"the scenarios could not be played, so nothing is judged: {_first(services)}") from None
+
+
+def _first(error: Exception) -> Exception:
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 async def _all(stage: Stage, names: list[str], played: Played, progress: Callable[[str], None]) -> None:

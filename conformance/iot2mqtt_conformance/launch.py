@@ -1,4 +1,8 @@
-"""Starts programs: the connector, and the simulated devices beside it. Nothing started here outlives the rig."""
+"""Starts programs: the connector, and the simulated devices beside it. Nothing started here outlives the rig.
+
+A program is treated as a container treats its first process: SIGTERM goes to it alone, SIGKILL takes everything of its
+process group, and so does its own end.
+"""
 
 import asyncio
 import os
@@ -7,14 +11,27 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import cast
+
+import psutil
 
 LONGEST_LINE = 4096
+"""Bytes of a line that are kept; the rest of it is counted."""
 KEPT_LINES = 50
+MOST_LINES = 20_000
+"""Lines that are told of as they come; of what is printed after them, at the end, only the last."""
+CHUNK = 65_536
+MOST_CHUNKS = 16
+"""Chunks of CHUNK bytes that a pipe can hold at the end of a program: Linux allows 1 MiB."""
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL when the rig is taken down."""
+STEP = 0.02
+"""Seconds between two looks at what the system tells no one of."""
 
 _CONTRACT = ("MQTT_", "IOT2MQTT_")
+_STREAMS = ((1, "stdout"), (2, "stderr"))
 _CONTRACT_NAMES = {"INSTANCE_NAME", "CONNECTOR_TYPE", "MODE", "LOG_LEVEL", "TZ", "UPDATE_INTERVAL"}
 
 
@@ -36,6 +53,86 @@ def connector_environment(overrides: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **overrides}
 
 
+class _Lines:
+    """Makes lines of the bytes of one stream."""
+
+    def __init__(self, on_line: Callable[[str], object]) -> None:
+        self._on_line = on_line
+        self._rest = bytearray()
+        self._lost = 0
+
+    def feed(self, data: bytes) -> None:
+        *whole, rest = data.split(b"\n")
+        for part in whole:
+            self._append(part)
+            self._tell()
+        self._append(rest)
+
+    def end(self) -> None:
+        """The stream is over: what stands without a newline is a line as well."""
+        if self._rest:
+            self._tell()
+
+    def _append(self, part: bytes) -> None:
+        kept = part[: LONGEST_LINE - len(self._rest)]
+        self._rest += kept
+        self._lost += len(part) - len(kept)
+
+    def _tell(self) -> None:
+        text = self._rest.decode("utf-8", "replace").rstrip("\r")
+        self._on_line(f"{text}… ({self._lost} more bytes)" if self._lost else text)
+        self._rest.clear()
+        self._lost = 0
+
+
+class _Child(asyncio.SubprocessProtocol):
+    """Takes what asyncio tells of a program.
+
+    The end is known the moment it comes, also where a grandchild outside the process group holds the pipes open: what
+    the program itself has printed is in them by then.
+    """
+
+    def __init__(self, streams: Mapping[int, _Lines], on_exit: Callable[[int], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.closed = self._loop.create_future()
+        self._streams, self._on_exit = streams, on_exit
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._streams[fd].feed(data)
+
+    def process_exited(self) -> None:
+        self.kill_group()
+        for fd in self._streams:
+            self._pipe(fd).pause_reading()
+        # What asyncio has read but not yet handed over comes first.
+        self._loop.call_soon(self._finish)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.closed.set_result(None)
+
+    def _pipe(self, fd: int) -> asyncio.ReadTransport:
+        return cast("asyncio.ReadTransport", self.transport.get_pipe_transport(fd))
+
+    def _finish(self) -> None:
+        for fd, lines in self._streams.items():
+            pipe = self._pipe(fd).get_extra_info("pipe")
+            with suppress(BlockingIOError):
+                for _ in range(MOST_CHUNKS):
+                    lines.feed(b"" if pipe.closed else os.read(pipe.fileno(), CHUNK))
+            lines.end()
+        self.transport.close()
+        self._on_exit(self.transport.get_returncode() or 0)
+
+    def kill_group(self) -> None:
+        """Kill everything that is left of the process group."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.transport.get_pid(), signal.SIGKILL)
+
+
 class Process:
     """A program in a process group of its own, whose output arrives line by line."""
 
@@ -54,13 +151,14 @@ class Process:
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._command, self._cwd, self._env = list(command), cwd, dict(env)
         self._on_line, self._on_exit = on_line, on_exit
-        self._process: asyncio.subprocess.Process | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._child: _Child | None = None
+        self._count = 0
+        self._untold: deque[tuple[str, str]] = deque(maxlen=KEPT_LINES)
 
     @property
     def pid(self) -> int | None:
         """The process id, or None before the start."""
-        return self._process.pid if self._process else None
+        return self._child.transport.get_pid() if self._child else None
 
     async def start(self) -> None:
         """Start the program.
@@ -68,70 +166,96 @@ class Process:
         Raises:
             LaunchError: It does not exist or cannot be executed.
         """
+        streams = {fd: _Lines(partial(self._take, name)) for fd, name in _STREAMS}
         try:
-            self._process = await asyncio.create_subprocess_exec(
+            _, self._child = await asyncio.get_running_loop().subprocess_exec(
+                lambda: _Child(streams, self._end),
                 *self._command,
                 cwd=self._cwd,
                 env=self._env,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
-                limit=1024 * 1024,
             )
+        except FileNotFoundError:
+            raise LaunchError(
+                f"{self._command[0]} cannot be started in {self._cwd}: the program, the interpreter that its first line"
+                " names, or the folder does not exist"
+            ) from None
         except OSError as error:
             raise LaunchError(f"{self._command[0]} cannot be started in {self._cwd}: {error.strerror}") from None
-        self._watch = asyncio.create_task(self._follow(self._process))
 
-    async def _follow(self, process: asyncio.subprocess.Process) -> None:
-        readers = [
-            asyncio.create_task(self._read(name, stream))
-            for name, stream in (("stdout", process.stdout), ("stderr", process.stderr))
-            if stream is not None
-        ]
-        try:
-            code = await process.wait()
-            # A child that lives on may hold the pipes open: what was printed until now must do.
-            await asyncio.wait(readers, timeout=0.5)
-            self._on_exit(code)
-            self.exited.set()
-        finally:
-            for reader in readers:
-                reader.cancel()
-            await asyncio.gather(*readers, return_exceptions=True)
-
-    async def _read(self, name: str, stream: asyncio.StreamReader) -> None:
-        rest = b""
-        while chunk := await stream.read(65_536):
-            *whole, rest = (rest + chunk).split(b"\n")
-            if len(rest) > LONGEST_LINE:
-                whole, rest = [*whole, rest], b""
-            for line in whole:
-                self._take(name, line)
-        if rest:
-            self._take(name, rest)
-
-    def _take(self, name: str, line: bytes) -> None:
-        text = line[:LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")
+    def _take(self, name: str, text: str) -> None:
         self.lines.append(text)
+        self._count += 1
+        if self._count > MOST_LINES:
+            self._untold.append((name, text))
+            return
+        if self._count == MOST_LINES:
+            text += f" (line {MOST_LINES:,}: of what comes after it only the last {KEPT_LINES} lines are written down)"
         self._on_line(name, text)
 
+    def _end(self, code: int) -> None:
+        for name, text in self._untold:
+            self._on_line(name, text)
+        self.exited.set()
+        self._on_exit(code)
+
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the program alone."""
-        if self._process is not None and not self.exited.is_set():
-            with suppress(ProcessLookupError):
-                self._process.send_signal(number)
+        """Send a signal to the program alone; SIGKILL goes to all of its process group."""
+        if self._child is None or self.exited.is_set():
+            return
+        if number is signal.SIGKILL:
+            self._child.kill_group()
+            return
+        with suppress(ProcessLookupError):
+            self._child.transport.send_signal(number)
 
     async def close(self) -> None:
         """End the program and everything that it started: SIGTERM, then SIGKILL of the group."""
-        if self._process is None or self._watch is None:
+        if self._child is None:
             return
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
             await asyncio.wait_for(self.exited.wait(), GRACE)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        await asyncio.gather(self._watch, return_exceptions=True)
+        self.signal(signal.SIGKILL)
+        await self.exited.wait()
+        await self._child.closed
+        group = self._child.transport.get_pid()
+        await eventually(lambda: not _lives(group), seconds=GRACE)
+
+
+def _lives(group: int) -> bool:
+    """Whether anything of a process group runs: what is killed takes a moment to go, and may wait to be buried."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return any(_runs_in(process, group) for process in psutil.process_iter())
+
+
+def _runs_in(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.Error):
+        return False
+
+
+async def eventually(condition: Callable[[], bool], *, seconds: float, unless: asyncio.Event | None = None) -> bool:
+    """Look until a condition of the system holds, of which nothing tells.
+
+    Args:
+        condition: What is to hold.
+        seconds: The deadline.
+        unless: What ends the waiting in vain.
+    """
+    given_up = unless or asyncio.Event()
+    limit = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        if given_up.is_set() or asyncio.get_running_loop().time() > limit:
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(given_up.wait(), STEP)
+    return True
 
 
 class PeripheralProcess:

@@ -6,6 +6,8 @@ PREFIX = "prefix7"
 """MQTT_CLIENT_PREFIX of every launch."""
 DISABLED = "disabled1"
 """The disabled device that the suite adds to every instance file."""
+NEIGHBOUR = "another"
+"""An instance whose file lies beside that of every launch, and that the launch has nothing to do with."""
 UNKNOWN = "nosuchdevice"
 """A device that no instance file names."""
 EXIT_LIMIT = 10.0

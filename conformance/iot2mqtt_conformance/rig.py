@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.launch import LaunchError, PeripheralProcess, Process, connector_environment
-from iot2mqtt_conformance.names import DISABLED, KEEPALIVE, PREFIX
+from iot2mqtt_conformance.names import DISABLED, KEEPALIVE, NEIGHBOUR, PREFIX
 from iot2mqtt_conformance.observer import Observer
 from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_conformance.proxy import Proxy
@@ -117,7 +117,8 @@ class Rig:
         self.run = run
         self.setting = setting or Setting()
         self.broker = broker or stage.broker
-        self.instance = f"{run.replace('.', '_')}_{stage.salt}"
+        # Longer than the 23 bytes that a client id had in MQTT 3.1, so that cutting it down to them shows.
+        self.instance = f"{run.replace('.', '_')}_{stage.salt}_conformance"
         self.base = f"site{stage.salt}/{run}"
         self.root = f"{self.base}/v1/instances/{self.instance}"
         self.proxy = Proxy()
@@ -212,6 +213,9 @@ class Rig:
         if self.setting.config_text is not None:
             text = self.setting.config_text(json.dumps(self.config, indent=2))
             (folder / "instances" / f"{self.instance}.json").write_text(text, encoding="utf-8")
+        neighbour = {"instance_id": NEIGHBOUR, "devices": [{"device_id": f"{NEIGHBOUR}1"}], "groups": []}
+        text = json.dumps({**self.config, **neighbour})
+        (folder / "instances" / f"{NEIGHBOUR}.json").write_text(text, encoding="utf-8")
 
     async def _launch(self, environment: Mapping[str, str]) -> None:
         declaration = self.stage.declaration

@@ -3,7 +3,7 @@
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.view import Run, View
 
-LINES = 12
+LINES = 20
 
 
 def diagnose(view: View, declaration: Declaration) -> str | None:

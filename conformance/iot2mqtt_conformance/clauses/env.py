@@ -53,7 +53,8 @@ def connects_to_the_given_address_only(view: View, _declaration: Declaration) ->
 def presents_the_credentials(view: View, _declaration: Declaration) -> Verdict:
     """User name and password of CONNECT are those of the environment, and absent where that has none."""
     evidence = []
-    for run in (r for r in view.runs() if r.name == "boot" or r.name.startswith("variants.")):
+    # A connector that calls the decoy instead has no CONNECT to look at there, and that is I2M-ENV-02's affair.
+    for run in [*view.runs("boot"), *(r for r in view.runs("variants") if r.name != "variants.decoy")]:
         connects = run.packets("CONNECT")
         wanted = (run.facts["username"] or None, run.facts["password"] or None)
         if not connects:

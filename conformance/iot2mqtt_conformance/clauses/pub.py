@@ -121,10 +121,18 @@ def names_in_topics_are_one_level(view: View, _declaration: Declaration) -> Verd
                 at=[publication.record],
                 hint="replace `/` in property names",
             )
-        if levels[0] == "devices" and len(levels) > 2 and levels[1] not in run.configured and levels[2] not in _WORDS:  # noqa: PLR2004
-            return failed("a device_id that is one level", f"{publication.topic!r}", at=[publication.record])
+        if _is_split(levels, "devices", run.configured, _OF_DEVICES) or _is_split(
+            levels, "groups", run.groups, _OF_GROUPS
+        ):
+            return failed(f"a {levels[0][:-1]}_id that is one level", f"{publication.topic!r}", at=[publication.record])
         evidence.append(publication.record)
     return passed(evidence)
 
 
-_WORDS = {"state", "cmd", "error", "events", "telemetry", "availability"}
+_OF_DEVICES = {"state", "cmd", "error", "events", "telemetry", "availability"}
+_OF_GROUPS = {"state", "cmd"}
+
+
+def _is_split(levels: list[str], kind: str, known: list[str], words: set[str]) -> bool:
+    """Whether an id seems to take several levels: no known one, and no word of the contract behind it."""
+    return levels[0] == kind and len(levels) > 2 and levels[1] not in known and levels[2] not in words  # noqa: PLR2004

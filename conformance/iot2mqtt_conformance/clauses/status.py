@@ -41,7 +41,7 @@ def online_is_published_retained(view: View, _declaration: Declaration) -> Verdi
     return passed(p.record for run in view.runs() for p in run.onlines)
 
 
-@judges("I2M-STATUS-03", "boot")
+@judges("I2M-STATUS-03", "boot", "variants")
 def online_means_ready(view: View, declaration: Declaration) -> Verdict:
     """Before each `online` the subscriptions are acknowledged, and a command sent at once is answered."""
     evidence = []
@@ -73,7 +73,10 @@ def _early_online(run: Run, declaration: Declaration) -> tuple[Record, str] | No
     asked: dict[tuple[int, int], list[str]] = {}
     held: dict[int, list[str]] = {}
     onlines = {p.record.i for p in run.onlines}
-    needed = [topic for topics in required(run, declaration).values() for topic in topics]
+    # What the launch never asks for is told by the I2M-SUB clauses; here only the order counts.
+    ever = [entry["filter"] for packet in run.packets("SUBSCRIBE") for entry in packet.data["filters"]]
+    topics = [topic for topics in required(run, declaration).values() for topic in topics]
+    needed = [topic for topic in topics if any(matches(f, topic) for f in ever)]
     for record in run.records:
         data = record.data
         if record.kind == "conn.close":

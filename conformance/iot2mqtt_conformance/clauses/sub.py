@@ -92,7 +92,7 @@ def subscribed_again_after_reconnection(view: View, _declaration: Declaration) -
             return failed(expected, "the connector was not online before the disturbance")
         if not asked:
             return failed(expected, "the connector did not come back online", at=began)
-        late = [r for r in run.steps("timeout") if r.i > asked[0].i and "after_reconnection" in r.data["what"]]
+        late = [r for r in run.steps("timeout") if r.i > asked[0].i and _is_answer(r.data["what"])]
         if late:
             return failed(
                 expected,
@@ -102,3 +102,8 @@ def subscribed_again_after_reconnection(view: View, _declaration: Declaration) -
             )
         evidence += [*began, *asked]
     return passed(evidence)
+
+
+def _is_answer(what: str) -> bool:
+    """Whether what was waited for answers one of the questions after a reconnection."""
+    return "after_reconnection" in what or what == "meta/info"

@@ -19,8 +19,9 @@ async def play(stage: Stage) -> None:
     if device is None:
         return
     async with Rig(stage, "commands", setting=Setting(interval=QUIET)) as rig:
-        if not (await rig.online() and await rig.states()):
+        if not await rig.online():
             return
+        await rig.states()
         for target in stage.declaration.devices:
             for name, values in target.writable.items():
                 for value in values:

@@ -10,12 +10,13 @@ from iot2mqtt_conformance.transcript import Record
 async def play(stage: Stage) -> None:
     """Ask every enabled device in the three ways for all, then one for a part."""
     async with Rig(stage, "get", setting=Setting(interval=QUIET)) as rig:
-        if not (await rig.online() and await rig.states()):
+        if not await rig.online():
             return
-        answer: Record | None = None
+        await rig.states()
         for device in stage.declaration.enabled:
+            answer: Record | None = None
             for name, payload in (("empty", b""), ("object", b"{}"), ("null", b"null")):
-                answer = await rig.get(device, payload, probe=f"whole_{name}")
+                answer = await rig.get(device, payload, probe=f"whole_{name}") or answer
             known = _a_property(answer)
             if known is not None:
                 body = json.dumps({"properties": [known, "no_such_property"]}).encode()

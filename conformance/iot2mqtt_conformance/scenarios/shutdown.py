@@ -14,7 +14,8 @@ async def play(stage: Stage) -> None:
 
 async def _stop(stage: Stage, name: str, number: signal.Signals) -> None:
     async with Rig(stage, f"shutdown.{name}", setting=Setting(interval=QUIET)) as rig:
-        if not (await rig.online() and await rig.states()):
+        if not await rig.online():
             return
+        await rig.states()
         rig.signal(number)
         await rig.ended(seconds=stage.declaration.stop_deadline)

@@ -29,6 +29,7 @@ PROBES = (
     ("fresh_z", 0, _zulu),
     ("old_25_z", 25, _zulu),
     ("stale_35_z", 35, _zulu),
+    ("stale_day_z", 86_405, _zulu),
     ("fresh_east", 0, lambda age: _offset(age, _EAST)),
     ("stale_east", 600, lambda age: _offset(age, _EAST)),
     ("fresh_west", 0, lambda age: _offset(age, _WEST)),
@@ -46,7 +47,10 @@ async def play(stage: Stage) -> None:
 async def _zone(stage: Stage, name: str, zone: str) -> None:
     device = stage.declaration.commanded
     async with Rig(stage, f"staleness.{name}", setting=Setting(tz=zone, interval=QUIET if device else 1)) as rig:
-        if not (await rig.online() and await rig.states()) or device is None:
+        if not await rig.online():
+            return
+        await rig.states()
+        if device is None:
             return
         await _probe(rig, device)
 

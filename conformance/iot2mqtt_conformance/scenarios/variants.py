@@ -4,20 +4,26 @@ import asyncio
 
 from iot2mqtt_conformance.rig import Rig, Setting, Stage
 
+SLOW = 0.2
+"""Seconds that a packet takes on a slow line: an `online` that does not wait for the SUBACK overtakes it there."""
+
 
 async def play(stage: Stage) -> None:
-    """Launch with a user name alone, without credentials, and beside a decoy address in .env."""
+    """Launch with a user name alone, without credentials, behind a slow line, and beside a decoy address in .env."""
     await asyncio.gather(
         _until_online(stage, "variants.user_alone", Setting(username="conformance", password=None)),
         _until_online(stage, "variants.no_password", Setting(username="conformance", password="")),
         _until_online(stage, "variants.anonymous", Setting(username=None, password=None)),
         _until_online(stage, "variants.empty", Setting(username="", password="")),
+        _until_online(stage, "variants.slow", Setting(), latency=SLOW),
         _decoy(stage),
     )
 
 
-async def _until_online(stage: Stage, run: str, setting: Setting) -> None:
-    async with Rig(stage, run, setting=setting) as rig:
+async def _until_online(stage: Stage, run: str, setting: Setting, *, latency: float = 0.0) -> None:
+    rig = Rig(stage, run, setting=setting)
+    rig.proxy.delay(latency)
+    async with rig:
         await rig.online()
 
 

@@ -2,19 +2,24 @@
 
 import asyncio
 import shutil
-import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from iot2mqtt_conformance.launch import LaunchError, Process, answers, connector_environment
-from iot2mqtt_conformance.ports import free_port
+from iot2mqtt_conformance.launch import LaunchError, Process, connector_environment, eventually
+from iot2mqtt_conformance.ports import free_port, in_use, listens
 
 START_LIMIT = 15.0
+PORTS_TRIED = 4
+LAST_LINES = 5
 
 
 class ServiceError(Exception):
     """A service cannot be had; the message says what to install or mend."""
+
+
+class _PortTakenError(ServiceError):
+    """Somebody else listens where the broker should."""
 
 
 class Broker:
@@ -22,6 +27,7 @@ class Broker:
 
     Attributes:
         name: What it is, with its version.
+        port: Where it listens; one that is chosen here may still change until the first start has succeeded.
         died: Set when it ends without having been asked to.
     """
 
@@ -37,15 +43,28 @@ class Broker:
         self._config = config
         self._process: Process | None = None
         self._folder: Path | None = None
-        self._stopping = False
+        self._ports_left = 1 if port else PORTS_TRIED
+        self._up = False
 
     async def start(self) -> None:
-        """Start it and wait until it accepts connections.
+        """Start it and wait until it listens: itself, and nobody else in its place.
 
         Raises:
-            ServiceError: It ended or did not listen in time.
+            ServiceError: It cannot be started, ended, or did not listen in time, such as when its port is in use.
         """
-        self._stopping = False
+        while True:
+            try:
+                await self._attempt()
+            except _PortTakenError:
+                self._ports_left -= 1
+                if self._ports_left < 1:
+                    raise
+                self.port = free_port()
+            else:
+                self._ports_left = 1
+                return
+
+    async def _attempt(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="iot2mqtt-broker-"))
         file = self._folder / "broker.conf"
         file.write_text((self._config or "").format(port=self.port), encoding="utf-8")
@@ -56,24 +75,34 @@ class Broker:
         self._process = process
         try:
             await process.start()
-            await asyncio.wait_for(answers(self.port, process.exited), START_LIMIT)
-        except (LaunchError, TimeoutError) as error:
-            await self.stop()
-            raise ServiceError(f"{self.name} did not start on port {self.port}: {error or 'no answer'}") from None
-        if process.exited.is_set():
-            lines = " | ".join(self.last_lines()[-3:]) or "it printed nothing"
-            await self.stop()
-            raise ServiceError(f"{self.name} did not start on port {self.port}: {lines}")
+            pid = process.pid or 0
+            self._up = await eventually(lambda: listens(pid, self.port), seconds=START_LIMIT, unless=process.exited)
+        except LaunchError as error:
+            raise ServiceError(f"{self.name} could not be started: {error}") from None
+        finally:
+            ended = process.exited.is_set()
+            if not self._up:
+                await self.stop()
+        if not self._up:
+            raise self._failure(ended=ended)
+
+    def _failure(self, *, ended: bool) -> ServiceError:
+        said = f"its last lines: {self.said()}"
+        if in_use(self.port):
+            return _PortTakenError(
+                f"port {self.port} of {self.host} is already in use, so {self.name} cannot listen on it; {said}"
+            )
+        how = "ended at once" if ended else f"did not listen within {START_LIMIT:.0f} s"
+        return ServiceError(f"{self.name} was started on port {self.port} and {how}; {said}")
 
     def _ended(self) -> None:
-        if not self._stopping:
+        if self._up:
             self.died.set()
 
     async def stop(self) -> None:
         """Stop it; a second call does nothing."""
-        self._stopping = True
+        self._up = False
         if self._process is not None:
-            self._process.signal(signal.SIGTERM)
             await self._process.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -81,3 +110,7 @@ class Broker:
     def last_lines(self) -> list[str]:
         """Return what it printed last."""
         return list(self._process.lines) if self._process else []
+
+    def said(self) -> str:
+        """Return what it printed last, in one line, for a sentence."""
+        return " | ".join(self.last_lines()[-LAST_LINES:]) or "none"

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from iot2mqtt_conformance.services import embedded, local
 from iot2mqtt_conformance.services.base import Broker, ServiceError
 
+MODES = ("auto", "local", "embedded")
+
 
 def choose(mode: str) -> tuple[Callable[[], Broker], str]:
     """Return what makes brokers in a mode, and a sentence that says which and why.
@@ -13,19 +15,22 @@ def choose(mode: str) -> tuple[Callable[[], Broker], str]:
         mode: `local`, `embedded` or `auto`.
 
     Raises:
-        ServiceError: The mode is not to be had on this machine.
+        ServiceError: There is no such mode, or it is not to be had on this machine.
     """
-    mosquitto, amqtt = local.find(), embedded.find()
-    if mode in ("auto", "local") and mosquitto is not None:
+    if mode not in MODES:
+        raise ServiceError(f"services `{mode}` are not known: choose one of {', '.join(MODES)}")
+    mosquitto = local.find() if mode != "embedded" else None
+    if mosquitto is not None:
         path, version = mosquitto
         return lambda: local.mosquitto(path, version), f"broker: mosquitto {version} of this machine ({path})"
     if mode == "local":
         raise ServiceError(
             "services `local` need the program mosquitto: install it, or use --iot2mqtt-services=embedded"
         )
+    amqtt = embedded.find()
     if amqtt is not None:
         why = ", because mosquitto is not installed" if mode == "auto" else ""
-        return lambda: embedded.amqtt(amqtt), f"broker: amqtt {amqtt} from pip{why}"
+        return lambda: embedded.amqtt(amqtt), f"broker: amqtt {amqtt} from pip, MQTT 3.1.1 only{why}"
     if mode == "embedded":
         raise ServiceError("services `embedded` need amqtt: run pip install 'iot2mqtt-sdk[embedded]'")
     raise ServiceError("no broker: install mosquitto, or run pip install 'iot2mqtt-sdk[embedded]'")

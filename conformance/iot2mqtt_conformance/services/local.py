@@ -33,5 +33,6 @@ def find() -> tuple[str, str] | None:
 
 def mosquitto(path: str, version: str) -> Broker:
     """Return a Mosquitto that is not started yet."""
-    user = f"user {os.environ.get('USER', 'root')}\n" if os.geteuid() == 0 else ""
+    # As root it would change to a user of its own, who may not read the folder.
+    user = "user root\n" if os.geteuid() == 0 else ""
     return Broker(f"mosquitto {version}", [path, "-c", "{config}"], config=CONFIG + user)

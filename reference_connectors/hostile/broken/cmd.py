@@ -1,0 +1,312 @@
+"""I2M-CMD: commands."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from connector import STALE_AFTER, Connector
+from devices import Device, RefusedError
+
+from broken.registry import breaks
+
+NO_ANSWER = ("I2M-CMD-03", "I2M-CMD-07")
+"""Both clauses are proved by the response to a later command, which is none without a cmd_id."""
+
+
+@breaks("I2M-CMD-01")
+class Clamped(Connector):
+    """Brightness is silently limited to half."""
+
+    def apply(self, device: Device, values: Mapping[str, Any]) -> None:
+        """Set something else than was asked for."""
+        super().apply(device, {n: min(v, 50) if n == "brightness" else v for n, v in values.items()})
+
+
+@breaks("I2M-CMD-01.unpublished")
+class Unpublished(Connector):
+    """A new brightness is published with the next poll only."""
+
+    def execute(self, device: Device, values: dict[str, Any]) -> dict[str, Any]:
+        """Set it and say nothing."""
+        if "brightness" not in values:
+            return super().execute(device, values)
+        self.check(values)
+        self.apply(device, values)
+        return values
+
+
+@breaks("I2M-CMD-01.old_state")
+class OldState(Connector):
+    """The state of before is published after a new brightness."""
+
+    def execute(self, device: Device, values: dict[str, Any]) -> dict[str, Any]:
+        """Publish, and then set."""
+        if "brightness" not in values:
+            return super().execute(device, values)
+        self.check(values)
+        self.publish_state(device)
+        self.apply(device, values)
+        return values
+
+
+@breaks("I2M-CMD-02")
+class RetainedResponse(Connector):
+    """Responses are retained."""
+
+    def respond(self, target: str, response: dict[str, Any]) -> None:
+        """Publish it so."""
+        self.publish(f"{target}/cmd/response", response, retain=True)
+
+
+@breaks("I2M-CMD-02.twice")
+class TwoResponses(Connector):
+    """A command is answered twice: that it has come, and that it is done."""
+
+    def finish(self, target: str, command_id: str | None, answer: dict[str, Any]) -> None:
+        """Answer twice."""
+        super().finish(target, command_id, answer)
+        super().finish(target, command_id, answer)
+
+
+@breaks("I2M-CMD-02.status")
+class OtherStatus(Connector):
+    """The status of a response is `ok`."""
+
+    def success(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return it so."""
+        return {**super().success(result), "status": "ok"}
+
+
+@breaks("I2M-CMD-02.timestamp")
+class UndatedResponse(Connector):
+    """A response has no timestamp."""
+
+    def respond(self, target: str, response: dict[str, Any]) -> None:
+        """Leave it out."""
+        super().respond(target, {key: value for key, value in response.items() if key != "timestamp"})
+
+
+@breaks("I2M-CMD-02.cmd_id", company=NO_ANSWER)
+class OtherKey(Connector):
+    """A response names the command's id as `id`."""
+
+    def respond(self, target: str, response: dict[str, Any]) -> None:
+        """Rename the key."""
+        super().respond(target, {"id" if key == "cmd_id" else key: value for key, value in response.items()})
+
+
+@breaks("I2M-CMD-02.topic")
+class ResponseOfAnother(Connector):
+    """A response for the second device appears under the first one as well."""
+
+    def respond(self, target: str, response: dict[str, Any]) -> None:
+        """Publish it twice."""
+        super().respond(target, response)
+        if target == "devices/light2":
+            super().respond("devices/light1", response)
+
+
+@breaks("I2M-CMD-03")
+class AnswersNobody(Connector):
+    """A command without an id is answered with cmd_id null."""
+
+    def finish(self, target: str, command_id: str | None, answer: dict[str, Any]) -> None:
+        """Answer whatever the id is."""
+        self.respond(target, {"cmd_id": command_id, "timestamp": self.timestamp(), **answer})
+
+
+@breaks("I2M-CMD-03.invented")
+class InventsAnId(Connector):
+    """A command without an id is answered with an id of its own."""
+
+    def finish(self, target: str, command_id: str | None, answer: dict[str, Any]) -> None:
+        """Answer in any case."""
+        super().finish(target, command_id or "unnamed", answer)
+
+
+@breaks("I2M-CMD-03.refused")
+class IdRequired(Connector):
+    """A command without an id is not executed."""
+
+    def command(self, payload: bytes) -> dict[str, Any]:
+        """Refuse it."""
+        command = super().command(payload)
+        if "id" not in command:
+            raise RefusedError("invalid_command", "a command needs an id")
+        return command
+
+
+class _OtherLimit(Connector):
+    """Has another limit of age."""
+
+    limit: float
+
+    def check_age(self, command: Mapping[str, Any]) -> None:
+        """Compare with it."""
+        stamp = command.get("timestamp")
+        if stamp is not None and (datetime.now(UTC) - self.moment(stamp)).total_seconds() > self.limit:
+            raise RefusedError("stale_command", "the command is too old: send it again", retriable=True)
+
+
+@breaks("I2M-CMD-04")
+class AnyAge(_OtherLimit):
+    """Commands of any age are executed."""
+
+    limit = float("inf")
+
+
+@breaks("I2M-CMD-04.strict")
+class TooStrict(_OtherLimit):
+    """A command of 20 s is too old already."""
+
+    limit = 20
+
+
+@breaks("I2M-CMD-04.lax")
+class TooLax(_OtherLimit):
+    """A command of a minute is not too old yet."""
+
+    limit = 60
+
+
+@breaks("I2M-CMD-04.days")
+class DaysForgotten(Connector):
+    """Only the seconds of an age are looked at, so that whole days do not count."""
+
+    def check_age(self, command: Mapping[str, Any]) -> None:
+        """Take `seconds` for `total_seconds`."""
+        stamp = command.get("timestamp")
+        if stamp is not None and abs(datetime.now(UTC) - self.moment(stamp)).seconds > STALE_AFTER:
+            raise RefusedError("stale_command", "the command is too old: send it again", retriable=True)
+
+
+@breaks("I2M-CMD-04.offset")
+class OffsetDropped(Connector):
+    """The offset of a timestamp is dropped, and the rest read as UTC."""
+
+    def moment(self, stamp: Any) -> datetime:
+        """Read it so."""
+        return super().moment(stamp).replace(tzinfo=UTC)
+
+
+@breaks("I2M-CMD-04.local")
+class LocalTime(Connector):
+    """A timestamp without an offset is read as local time."""
+
+    def moment(self, stamp: Any) -> datetime:
+        """Read it so."""
+        super().moment(stamp)
+        return datetime.fromisoformat(stamp).astimezone()
+
+
+@breaks("I2M-CMD-07")
+class UnknownIsFatal(Connector):
+    """A command for an unknown device ends the connector."""
+
+    def commanded(self, name: str) -> Device:
+        """Trust that there is one."""
+        device = self.instance.devices[name]
+        if not device.enabled:
+            raise RefusedError("device_disabled", f"{name} is disabled")
+        return device
+
+
+@breaks("I2M-CMD-07.disabled")
+class DisabledObeys(Connector):
+    """A disabled device executes commands."""
+
+    def commanded(self, name: str) -> Device:
+        """Return it whether or not it is enabled."""
+        device = self.instance.devices.get(name)
+        return super().commanded(name) if device is None else device
+
+
+@breaks("I2M-CMD-07.created", company=("I2M-ENV-09",))
+class UnknownIsCreated(Connector):
+    """A command for an unknown device makes one, whose state is then published."""
+
+    def commanded(self, name: str) -> Device:
+        """Return it, or a new one."""
+        if name in self.instance.devices:
+            return super().commanded(name)
+        return Device(name)
+
+
+@breaks("I2M-CMD-07.first")
+class UnknownIsTheFirst(Connector):
+    """A command for an unknown device is given to the first one."""
+
+    def commanded(self, name: str) -> Device:
+        """Return some device."""
+        return super().commanded(name if name in self.instance.devices else next(iter(self.instance.devices)))
+
+
+@breaks("I2M-CMD-08")
+class BadTextIsFatal(Connector):
+    """A payload that is no JSON text ends the connector."""
+
+    def parse(self, payload: bytes) -> Any:
+        """Parse it, and let the error pass."""
+        try:
+            return super().parse(payload)
+        except RefusedError as refusal:
+            raise ValueError("no JSON") from refusal
+
+
+@breaks("I2M-CMD-08.array")
+class ArrayIsFatal(Connector):
+    """A command that is an array ends the connector."""
+
+    def command(self, payload: bytes) -> dict[str, Any]:
+        """Trust that it is an object."""
+        command = self.parse(payload)
+        if not isinstance(command.get("id"), str | None):
+            raise RefusedError("invalid_command", "the id must be a text")
+        return dict(command)
+
+
+@breaks("I2M-CMD-08.names")
+class OddNamesAreFatal(Connector):
+    """A get whose properties are no texts ends the connector."""
+
+    def wanted(self, payload: bytes) -> list[str] | None:
+        """Trust that they are."""
+        request = self.parse(payload) if payload else None
+        names = request.get("properties") if isinstance(request, dict) else None
+        return None if names is None else sorted(set(names))
+
+
+@breaks("I2M-CMD-08.deaf")
+class DeafAfterwards(Connector):
+    """After a payload that is no JSON text nothing is answered any more, though the process lives."""
+
+    deaf = False
+
+    def parse(self, payload: bytes) -> Any:
+        """Note that one was bad."""
+        try:
+            return super().parse(payload)
+        except RefusedError:
+            self.deaf = True
+            raise
+
+    def dispatch(self, levels: list[str], payload: bytes) -> None:
+        """Handle nothing after that."""
+        if not self.deaf:
+            super().dispatch(levels, payload)
+
+
+@breaks("I2M-CMD-08.reconnects")
+class ReconnectsAfterwards(Connector):
+    """A payload that is no JSON text makes it connect anew."""
+
+    def obey(
+        self, target: str, payload: bytes, carry_out: Callable[[dict[str, Any]], dict[str, Any]], blank: dict[str, Any]
+    ) -> None:
+        """Call the broker again where the payload cannot be read."""
+        try:
+            self.parse(payload)
+        except RefusedError:
+            self.client.reconnect()
+            return
+        super().obey(target, payload, carry_out, blank)

@@ -1,0 +1,95 @@
+"""I2M-GET: questions for state."""
+
+from typing import Any
+
+from connector import Connector
+from devices import Device, RefusedError
+
+from broken.registry import breaks
+
+
+@breaks("I2M-GET-01")
+class NullIsNoQuestion(Connector):
+    """A get of `null` is not answered."""
+
+    def wanted(self, payload: bytes) -> list[str] | None:
+        """Refuse it."""
+        if payload == b"null":
+            raise RefusedError("invalid_command", "null asks for nothing")
+        return super().wanted(payload)
+
+
+@breaks("I2M-GET-01.object")
+class ObjectAsksForNothing(Connector):
+    """A get of `{}` is answered with an empty state."""
+
+    def wanted(self, payload: bytes) -> list[str] | None:
+        """Take missing properties for an empty list."""
+        return [] if payload == b"{}" else super().wanted(payload)
+
+
+@breaks("I2M-GET-01.lacks")
+class AnswerLacksSome(Connector):
+    """The answer lacks what cannot be set."""
+
+    def answer_whole(self, device: Device) -> None:
+        """Leave the temperature out."""
+        state = {name: value for name, value in device.state.items() if name != "temperature"}
+        self.publish_whole(device, self.state_message(device, state))
+
+
+# The kept message is older than a partial answer that was given in the meantime.
+@breaks("I2M-GET-01.cached", company=("I2M-STATE-05",))
+class CachedAnswer(Connector):
+    """A get is answered with the message of the last poll or command, unread."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.cache: dict[str, dict[str, Any]] = {}
+
+    def publish_whole(self, device: Device, message: dict[str, Any]) -> None:
+        """Keep each message."""
+        self.cache[device.device_id] = message
+        super().publish_whole(device, message)
+
+    def answer_whole(self, device: Device) -> None:
+        """Publish the message again."""
+        self.publish_whole(device, self.cache[device.device_id])
+
+
+@breaks("I2M-GET-02")
+class AlwaysTheWhole(Connector):
+    """A get of some properties is answered with all of them."""
+
+    def answer_part(self, device: Device, _names: list[str]) -> None:
+        """Answer with the whole state."""
+        self.answer_whole(device)
+
+
+@breaks("I2M-GET-02.null")
+class UnknownIsNull(Connector):
+    """A get of an unknown property is answered with null for it."""
+
+    def answer_part(self, device: Device, names: list[str]) -> None:
+        """Answer with each name."""
+        part = {name: device.state.get(name) for name in names}
+        self.publish(f"devices/{device.device_id}/state", self.state_message(device, part), qos=self.environment.qos)
+
+
+@breaks("I2M-GET-02.nothing")
+class UnknownSpoilsAll(Connector):
+    """A get that names an unknown property is answered with an empty state."""
+
+    def answer_part(self, device: Device, names: list[str]) -> None:
+        """Answer with nothing where one is unknown."""
+        super().answer_part(device, names if set(names) <= set(device.state) else [])
+
+
+@breaks("I2M-GET-02.unanswered")
+class UnknownIsNotAnswered(Connector):
+    """A get that names an unknown property is not answered."""
+
+    def answer_part(self, device: Device, names: list[str]) -> None:
+        """Answer where all are known."""
+        if set(names) <= set(device.state):
+            super().answer_part(device, names)

@@ -1,0 +1,170 @@
+"""Who may import whom. Prose rules rot; this one fails."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import iot2mqtt_sdk
+import iot2mqtt_sdk.actions
+
+REPOSITORY = Path(__file__).parents[1]
+SDK = REPOSITORY / "src" / "iot2mqtt_sdk"
+SUITE = REPOSITORY / "conformance" / "iot2mqtt_conformance"
+REFERENCES = REPOSITORY / "reference_connectors"
+OURS = ("iot2mqtt_sdk", "iot2mqtt_conformance", "iot2mqtt_pipeline")
+
+GROUND = {"contract", "errors", "settings", "clock", "jsontext", "masking"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "contract": set(),
+    "errors": set(),
+    "clock": set(),
+    "masking": set(),
+    "logs": {"masking"},
+    "jsontext": {"contract", "errors"},
+    "settings": {"contract", "errors"},
+    "client": GROUND | {"runtime"},
+    "runtime": GROUND | {"client"},
+    "actions": GROUND,
+    "action_runner": GROUND | {"actions"},
+    "action_server": GROUND | {"actions", "action_runner"},
+    "setup_flow": GROUND | {"actions", "action_runner"},
+    "connector": GROUND | {"client", "runtime", "logs"},
+    "__init__": GROUND | {"client", "connector"},
+    "cli": GROUND | {"client", "runtime", "actions", "action_runner", "action_server", "setup_flow", "connector"},
+}
+"""Parts of the SDK, and the other parts that each may import."""
+PUBLIC = {
+    "iot2mqtt_sdk": set(iot2mqtt_sdk.__all__),
+    "iot2mqtt_sdk.actions": set(iot2mqtt_sdk.actions.__all__),
+}
+"""What a connector may import from the SDK."""
+INDEPENDENT = {"hostile", "shell"}
+"""Reference connectors that must not need anything of ours."""
+
+
+def imports(code: str) -> Iterator[tuple[str, str | None]]:
+    """Yield each imported module, with the imported name where there is one."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((module, alias.name) for alias in node.names)
+
+
+def part_of(module: str, name: str | None) -> str:
+    """Return the part of the SDK that an import reaches."""
+    path = module.split(".")[1:]
+    if not path and name in MAY_IMPORT:
+        return str(name)
+    return path[0] if path else "__init__"
+
+
+def is_ours(module: str) -> bool:
+    return module.partition(".")[0] in OURS or module.startswith(".")
+
+
+def sdk_faults(part: str, code: str) -> list[str]:
+    """Return the imports that a file of a part of the SDK must not have."""
+    if part not in MAY_IMPORT:
+        return [f"{part} has no row in MAY_IMPORT: decide what it may import"]
+    faults = []
+    for module, name in imports(code):
+        if not is_ours(module):
+            continue
+        reached = part_of(module, name) if module.split(".")[0] == "iot2mqtt_sdk" else None
+        if reached is None or reached not in MAY_IMPORT[part] | {part}:
+            faults.append(f"{part} imports {module} ({name})")
+    return faults
+
+
+def suite_faults(code: str) -> list[str]:
+    """Return the imports that a file of the conformance suite must not have."""
+    return [module for module, _ in imports(code) if is_ours(module) and not module.startswith("iot2mqtt_conformance")]
+
+
+def connector_faults(folder: str, code: str) -> list[str]:
+    """Return the imports that a file of a reference connector must not have."""
+    public = {} if folder in INDEPENDENT else PUBLIC
+    return [
+        f"{module}.{name}"
+        for module, name in imports(code)
+        if is_ours(module) and name not in public.get(module, set())
+    ]
+
+
+def python_files(folder: Path) -> list[Path]:
+    found = sorted(folder.rglob("*.py"))
+    assert found, f"no Python file was found in {folder}: the test would prove nothing"
+    return found
+
+
+def test_the_sdk_imports_only_downwards() -> None:
+    faults = []
+    for file in python_files(SDK):
+        faults += sdk_faults(file.relative_to(SDK).parts[0].removesuffix(".py"), file.read_text(encoding="utf-8"))
+    assert faults == []
+
+
+def test_every_part_of_the_sdk_that_has_a_rule_exists() -> None:
+    parts = {file.relative_to(SDK).parts[0].removesuffix(".py") for file in python_files(SDK)}
+    assert set(MAY_IMPORT) <= parts
+
+
+def test_the_suite_imports_no_sdk_code() -> None:
+    faults = {file: suite_faults(file.read_text(encoding="utf-8")) for file in python_files(SUITE)}
+    assert {str(file): found for file, found in faults.items() if found} == {}
+
+
+def test_reference_connectors_use_public_names_only() -> None:
+    faults = {
+        file: connector_faults(file.relative_to(REFERENCES).parts[0], file.read_text(encoding="utf-8"))
+        for file in python_files(REFERENCES)
+    }
+    assert {str(file): found for file, found in faults.items() if found} == {}
+    assert {"simple", "hostile"} <= {file.relative_to(REFERENCES).parts[0] for file in faults}
+
+
+def test_the_shell_connector_uses_nothing_of_ours() -> None:
+    files = [file for file in (REFERENCES / "shell").iterdir() if file.suffix in {".sh", ".awk"}]
+    assert files
+    assert [file.name for file in files if any(name in file.read_text(encoding="utf-8") for name in OURS)] == []
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        ("contract", "from iot2mqtt_sdk.errors import ConfigurationError"),
+        ("contract", "def late():\n    import iot2mqtt_sdk.settings"),
+        ("client", "from iot2mqtt_sdk import BaseConnector"),
+        ("runtime", "from iot2mqtt_sdk.connector import BaseConnector"),
+        ("runtime", "from iot2mqtt_sdk import connector"),
+        ("connector", "import iot2mqtt_pipeline.record"),
+        ("cli", "from iot2mqtt_conformance.suite import Suite"),
+        ("errors", "from . import settings"),
+        ("novelty", ""),
+    ],
+)
+def test_a_wrong_direction_in_the_sdk_is_noticed(part: str, code: str) -> None:
+    assert sdk_faults(part, code)
+
+
+@pytest.mark.parametrize("code", ["import iot2mqtt_sdk", "from iot2mqtt_sdk.contract import topics"])
+def test_a_suite_that_imports_the_sdk_is_noticed(code: str) -> None:
+    assert suite_faults(code)
+
+
+@pytest.mark.parametrize(
+    ("folder", "code"),
+    [
+        ("simple", "from iot2mqtt_sdk.client import MQTTClient"),
+        ("simple", "from iot2mqtt_sdk import settings"),
+        ("simple", "import iot2mqtt_sdk"),
+        ("simple", "from iot2mqtt_conformance import wire"),
+        ("hostile", "from iot2mqtt_sdk import BaseConnector"),
+    ],
+)
+def test_a_reference_connector_that_reaches_inside_is_noticed(folder: str, code: str) -> None:
+    assert connector_faults(folder, code)
