@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Iot2MqttError,
         PayloadError,
     )
+    from iot2mqtt_sdk.properties import Property
 
 __all__ = [
     "BaseConnector",
@@ -32,11 +33,13 @@ __all__ = [
     "Iot2MqttError",
     "MQTTClient",
     "PayloadError",
+    "Property",
 ]
 
 _HOMES = {
     "BaseConnector": "connector",
     "MQTTClient": "client",
+    "Property": "properties",
     "DeviceConfig": "contract.instance",
     "GroupConfig": "contract.instance",
     "InstanceConfig": "contract.instance",

@@ -21,11 +21,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, get_type_hints, overload
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -37,12 +36,12 @@ from iot2mqtt_sdk.contract.actions import (
     ActionInput,
     ActionSuccess,
 )
+from iot2mqtt_sdk.masking import Mask, write_all
 
 __all__ = ["ActionError", "action"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_MASK: Final = "***"
 _GRACE: Final = 1.0
 """Seconds that a terminated script has for its own `finally` blocks; I2M-ACT-06 allows 2 in all."""
 _LOCAL_TROUBLE: Final = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -116,74 +115,6 @@ def _decorate(function: _F, secrets: Sequence[str]) -> _F:
     return function
 
 
-class Mask:
-    """Replaces secrets, also in the spellings of JSON, Python literals and URLs."""
-
-    def __init__(self, secrets: Iterable[JsonValue]) -> None:
-        spellings = {form for secret in secrets for text in _texts(secret) for form in _spellings(text)}
-        self._spellings = sorted(spellings, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, self._spellings)))
-
-    def __bool__(self) -> bool:
-        return bool(self._spellings)
-
-    def text(self, text: str) -> str:
-        """Return a text without the secrets."""
-        return self._pattern.sub(_MASK, text) if self._spellings else text
-
-    def value(self, value: JsonValue) -> JsonValue:
-        """Return a JSON value without the secrets in its texts, keys and numbers."""
-        if not self._spellings:
-            return value
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, list):
-            return [self.value(item) for item in value]
-        if isinstance(value, dict):
-            return {self.text(key): self.value(item) for key, item in value.items()}
-        return _MASK if any(text in self._spellings for text in _texts(value)) else value
-
-    def stream(self, source: int, target: int) -> None:
-        """Copy a file descriptor to another until its end, without the secrets, even if they arrive in pieces."""
-        spellings = [spelling.encode() for spelling in self._spellings]
-        pattern = re.compile(b"|".join(map(re.escape, spellings)))
-        held = b""
-        while chunk := os.read(source, 65536):
-            held = pattern.sub(_MASK.encode(), held + chunk)
-            keep = _begun(held, spellings)
-            _write(target, held[: len(held) - keep])
-            held = held[len(held) - keep :]
-        _write(target, held)
-
-
-def _texts(value: JsonValue) -> list[str]:
-    """Return the texts and numbers in a value, as texts; true, false and null are no secrets."""
-    if isinstance(value, dict):
-        return [text for item in value.values() for text in _texts(item)]
-    if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]
-    return [] if value is None or isinstance(value, bool) or value == "" else [str(value)]
-
-
-def _spellings(text: str) -> set[str]:
-    readable = text.encode("utf-8", "replace").decode()
-    escaped = (json.dumps(readable), json.dumps(readable, ensure_ascii=False), repr(readable))
-    return {readable, quote(readable, safe=""), quote(readable), *(form[1:-1] for form in escaped)}
-
-
-def _begun(text: bytes, spellings: Iterable[bytes]) -> int:
-    """Return the length of the longest end of a text with which one of the spellings begins."""
-    return max(
-        (size for spelling in spellings for size in range(1, len(spelling)) if text.endswith(spelling[:size])),
-        default=0,
-    )
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(descriptor, content) :]
-
-
 class _Terminated(SystemExit):
     """SIGTERM arrived; a SystemExit, because asyncio lets only that and KeyboardInterrupt out of its loop."""
 
@@ -201,7 +132,7 @@ class _Answer:
 
     def give(self, output: ActionSuccess | ActionFailure) -> None:
         if self._given.acquire(blocking=False):
-            _write(self._descriptor, json.dumps(output.model_dump(mode="json"), allow_nan=False).encode() + b"\n")
+            write_all(self._descriptor, json.dumps(output.model_dump(mode="json"), allow_nan=False).encode() + b"\n")
 
 
 def _failure(code: str, message: str, *, retriable: bool = False) -> ActionFailure:
@@ -262,7 +193,7 @@ def _respond(
         request = _parse(sys.stdin.buffer.read())
     except ActionError as error:
         return _failure(error.code, error.message)
-    mask = Mask(request.input.get(name) for name in secrets)
+    mask = Mask((request.input.get(name) for name in secrets), shortest=1)
     with _masked_stderr(mask):
         output = _call(function, arguments, request.input)
     if isinstance(output, ActionFailure):

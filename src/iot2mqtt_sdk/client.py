@@ -6,17 +6,17 @@ Useful without BaseConnector, for a bridge of several processes for instance.
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from iot2mqtt_sdk.clock import Clock
 from iot2mqtt_sdk.contract.time import format_timestamp
-from iot2mqtt_sdk.contract.topics import Topics, matches
+from iot2mqtt_sdk.contract.topics import Topics
 from iot2mqtt_sdk.errors import BrokerError, ConfigurationError, PayloadError
-from iot2mqtt_sdk.jsontext import decode, encode, plain
-from iot2mqtt_sdk.runtime.dispatch import Dispatcher
+from iot2mqtt_sdk.jsontext import plain
 from iot2mqtt_sdk.runtime.engine import Engine
+from iot2mqtt_sdk.runtime.figures import Figures
+from iot2mqtt_sdk.runtime.inbox import Inbox, Message
 from iot2mqtt_sdk.runtime.link import Link
 from iot2mqtt_sdk.runtime.messages import Messages, checked_state, named
 from iot2mqtt_sdk.runtime.outbox import Outbox, Outgoing
@@ -26,31 +26,8 @@ from iot2mqtt_sdk.settings import load as load_settings
 
 _log = logging.getLogger("iot2mqtt")
 
-FILTERS = ("devices/+/cmd", "devices/+/get", "groups/+/cmd", "meta/request/+")
-"""What every connector subscribes to, before it says `online` (clauses I2M-SUB-01 to 04)."""
-FAREWELL = 1.0
-"""Seconds that the broker may take to acknowledge `offline`, and again for the connection to close."""
-RESPONSES = "devices/+/cmd/response"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A received message.
-
-    Attributes:
-        suffix: The topic below the instance.
-        payload: The bytes as they came.
-        retain: Whether it was kept by the broker from earlier.
-    """
-
-    suffix: str
-    payload: bytes
-    retain: bool
-
-    @property
-    def levels(self) -> list[str]:
-        """The levels of the suffix."""
-        return self.suffix.split("/")
+FAREWELL = 0.5
+"""Seconds that the broker may take to acknowledge `offline` and for the connection to close."""
 
 
 class MQTTClient:
@@ -65,6 +42,7 @@ class MQTTClient:
         clock: The machine's by default.
         engine: Runs the handlers; one of its own by default.
         hold: Whether `online` waits for `ready()`; otherwise it follows the subscriptions at once.
+        link: Makes the link to the broker; a test brings one that needs no broker.
 
     Raises:
         ConfigurationError: No instance name is known, or it cannot be part of a topic, or the TLS files are wrong.
@@ -78,6 +56,7 @@ class MQTTClient:
         clock: Clock | None = None,
         engine: Engine | None = None,
         hold: bool = False,
+        link: Callable[..., Link] = Link,
     ) -> None:
         self.settings = settings or load_settings()
         name = instance_id or self.settings.instance_name
@@ -90,22 +69,27 @@ class MQTTClient:
         self.instance_id = name
         self.clock = clock or Clock()
         self.on_online: Callable[[], None] | None = None
-        self._engine = engine or Engine(self.clock)
-        self._handlers = Dispatcher(self._engine)
-        self._routes: list[tuple[str, Callable[[Message], None]]] = []
+        self.engine = engine or Engine(self.clock)
+        self._inbox = Inbox(
+            topics=self.topics,
+            engine=self.engine,
+            link=lambda: self._link,
+        )
+        self.figures = Figures()
         self._replies = Replies(self.clock)
         self._messages = Messages(self.topics, self.settings)
         self._lock = threading.RLock()
         self._states: dict[str, dict[str, Any]] = {}
-        self._ready = not hold
-        self._subscribed = False
+        self._hold = hold
+        self._ready = False
+        self._subscribed = threading.Event()
         self._online = threading.Event()
         self._outbox = Outbox(self._send)
-        self._link = Link(
+        self._link = link(
             settings=self.settings,
             client_id=f"{self.settings.client_prefix}_{name}",
             will=self.topics.status,
-            filters=self._filters,
+            filters=self._inbox.filters,
             on_up=self._up,
             on_down=self._down,
             on_message=self._received,
@@ -115,7 +99,8 @@ class MQTTClient:
     # ------------------------------------------------------------------ connection
     def begin(self) -> None:
         """Start connecting, and go on trying in the background until `disconnect`."""
-        self._engine.start()
+        self._ready = self._ready or not self._hold
+        self.engine.start()
         self._link.start()
 
     def connect(self, retry_interval: float = 5, max_retries: int | None = None) -> bool:
@@ -148,24 +133,30 @@ class MQTTClient:
         """Let `online` follow: the connector is initialised (clause I2M-STATUS-03)."""
         with self._lock:
             self._ready = True
-            online = self._subscribed and self._go_online()
+            online = self._subscribed.is_set() and self._go_online()
         if online and self.on_online is not None:
             self.on_online()
 
-    def disconnect(self) -> None:
-        """Say `offline`, wait until the broker has it, and leave (clause I2M-STATUS-05)."""
+    def disconnect(self, patience: float = 0.0) -> None:
+        """Say `offline`, wait until the broker has it, and leave (clause I2M-STATUS-05).
+
+        Args:
+            patience: Seconds to wait for the connection, where there is none yet on which `offline` could be said.
+        """
+        self._subscribed.wait(patience)
+        end = self.clock.monotonic() + FAREWELL
         with self._lock:
-            was_online = self._online.is_set()
             self._online.clear()
             self._ready = False
-            farewell = self._link.publish(self.topics.status, b"offline", qos=1, retain=True) if was_online else None
+            there = self._subscribed.is_set()
+            farewell = self._link.publish(self.topics.status, b"offline", qos=1, retain=True) if there else None
         if farewell is not None:
             try:
                 farewell.wait_for_publish(FAREWELL)
             except (RuntimeError, ValueError) as error:
                 _log.warning("the broker did not take `offline`: %s", error)
-        self._link.stop(FAREWELL)
-        self._engine.close()
+        self._link.stop(max(0.0, end - self.clock.monotonic()))
+        self.engine.close()
 
     @property
     def connected(self) -> bool:
@@ -183,14 +174,9 @@ class MQTTClient:
         return self._link.trouble
 
     # ------------------------------------------------------------------ on the link's thread
-    def _filters(self) -> list[str]:
-        with self._lock:
-            patterns = [*FILTERS, *(pattern for pattern, _ in self._routes), *self._handlers.patterns()]
-            return [self.topics.below(pattern) for pattern in dict.fromkeys(patterns)]
-
     def _up(self) -> None:
         with self._lock:
-            self._subscribed = True
+            self._subscribed.set()
             online = self._ready and self._go_online()
         if online and self.on_online is not None:
             self.on_online()
@@ -199,45 +185,31 @@ class MQTTClient:
         if self._link.publish(self.topics.status, b"online", qos=1, retain=True) is None:
             return False
         self._online.set()
+        self.figures.count_connection(self.clock.monotonic())
         _log.info("online: %s", self.topics.root)
         self._outbox.open()
         return True
 
     def _down(self) -> None:
         with self._lock:
-            self._subscribed = False
+            self._subscribed.clear()
             self._online.clear()
         self._outbox.close()
 
     def _send(self, message: Outgoing) -> int | None:
-        body = message.body
+        text = message.text
         if message.stamped:
-            body = {"timestamp": format_timestamp(self.clock.now()), **body}
-        info = self._link.publish(message.topic, encode(body), qos=message.qos, retain=message.retain)
-        return None if info is None else info.mid
+            stamp = format_timestamp(self.clock.now()).encode()
+            text = b'{"timestamp":"%b"%b%b' % (stamp, b"" if text == b"{}" else b",", text[1:])
+        info = self._link.publish(message.topic, text, qos=message.qos, retain=message.retain)
+        if info is None:
+            return None
+        self.figures.count_published()
+        return info.mid
 
     def _received(self, topic: str, payload: bytes, retain: bool) -> None:
-        suffix = self.topics.suffix_of(topic)
-        if suffix is None:
-            return
-        message = Message(suffix, payload, retain)
-        for pattern, handler in list(self._routes):
-            if matches(pattern, suffix):
-                handler(message)
-        if self._handlers.wants(suffix):
-            self._hand_over(message, topic)
-
-    def _hand_over(self, message: Message, topic: str) -> None:
-        """Give an author's handlers the parsed payload; what they must not act on is logged and left out."""
-        if message.retain and message.levels[-1] in ("cmd", "get"):
-            _log.warning("a retained message on %s is left out (clause I2M-CMD-13): clear the topic", topic)
-            return
-        try:
-            payload = decode(message.payload) if message.payload else None
-        except ValueError as error:
-            _log.warning("a message on %s is left out: %s", topic, error)
-            return
-        self._handlers.dispatch(message.suffix, topic, payload)
+        self.figures.count_received()
+        self._inbox.take(topic, payload, retain=retain)
 
     # ------------------------------------------------------------------ receiving
     def route(self, pattern: str, handler: Callable[[Message], None]) -> None:
@@ -246,20 +218,23 @@ class MQTTClient:
         Args:
             pattern: A filter below the instance, such as `devices/+/cmd`.
             handler: Must return at once: meanwhile nothing is sent or received. `subscribe` is for all other handlers.
-        """
-        with self._lock:
-            new = self.topics.below(pattern) not in self._filters()
-            self._routes.append((pattern, handler))
-        if new:
-            self._link.subscribe(self.topics.below(pattern))
 
-    def unroute(self, pattern: str) -> None:
+        Raises:
+            PayloadError: It is no topic filter.
+        """
+        self._inbox.route(pattern, handler)
+
+    def unroute(self, pattern: str, handler: Callable[[Message], None]) -> None:
         """Take back what `route` has asked for."""
-        with self._lock:
-            self._routes = [route for route in self._routes if route[0] != pattern]
-            gone = self.topics.below(pattern) not in self._filters()
-        if gone:
-            self._link.unsubscribe(self.topics.below(pattern))
+        self._inbox.unroute(pattern, handler)
+
+    def route_outside(self, pattern: str, handler: Callable[[Message], None]) -> None:
+        """Do as `route` does for a filter outside the instance; the message's suffix is its whole topic."""
+        self._inbox.route_outside(pattern, handler)
+
+    def unroute_outside(self, pattern: str) -> None:
+        """Take back what `route_outside` has asked for."""
+        self._inbox.unroute_outside(pattern)
 
     def subscribe(self, pattern: str, handler: Callable[[str, Any], Any]) -> None:
         """Call a handler with topic and parsed JSON of every message that a filter below the instance matches.
@@ -271,12 +246,11 @@ class MQTTClient:
         Args:
             pattern: A filter below the instance, such as `devices/+/cmd`.
             handler: A function or coroutine function, called as `handler(topic, payload)`; an empty payload is None.
+
+        Raises:
+            PayloadError: It is no topic filter.
         """
-        with self._lock:
-            new = self.topics.below(pattern) not in self._filters()
-            self._handlers.add(pattern, handler)
-        if new:
-            self._link.subscribe(self.topics.below(pattern))
+        self._inbox.handle(pattern, handler)
 
     # ------------------------------------------------------------------ publishing
     def publish(self, topic: str, payload: Any, qos: int = 1, retain: bool = False) -> None:
@@ -317,9 +291,10 @@ class MQTTClient:
             PayloadError: A value has no form in JSON, or a name cannot be part of a topic.
         """
         cleaned = checked_state(device_id, state)
+        messages = self._messages.state(device_id, cleaned)
         with self._lock:
             self._states[device_id] = cleaned
-        self._outbox.put(self._messages.state(device_id, cleaned))
+        self._outbox.put(messages)
 
     def publish_part(self, device_id: str, state: Mapping[str, Any]) -> None:
         """Publish some of a device's properties, which the broker must not keep (clause I2M-GET-03)."""
@@ -387,6 +362,10 @@ class MQTTClient:
         """Publish an object below the instance with the time of its publication, not retained."""
         self._outbox.put([self._messages.object(suffix, body)])
 
+    def publish_outside(self, topic: str, payload: Any) -> None:
+        """Publish a retained value outside the instance, where the contract allows it (clause I2M-PUB-01)."""
+        self._outbox.put([self._messages.value(topic, payload, 1, retain=True)])
+
     def forget(self, topic: str) -> None:
         """Clear what the broker retains on a topic (clause I2M-LIFE-11)."""
         self._link.publish(topic, b"", qos=1, retain=True)
@@ -415,29 +394,14 @@ class MQTTClient:
             PayloadError: The values have no form in JSON.
         """
         values = plain(command)
-        self._follow_responses(timeout)
+        self._replies.follow(self._inbox, timeout)
         identity = str(uuid4())
         self._replies.expect(identity, callback)
-        body = {"id": identity, "values": values, "timeout": max(1, round(timeout * 1000))}
-        self.say(f"devices/{named(device_id)}/cmd", body)
+        # Its time is that of this call: a command that waits for the broker too long is stale, not fresh.
+        stamp = format_timestamp(self.clock.now())
+        body = {"id": identity, "timestamp": stamp, "values": values, "timeout": max(1, round(timeout * 1000))}
+        self.publish(self.topics.device(named(device_id), "cmd"), body)
         return identity
-
-    def _follow_responses(self, patience: float) -> None:
-        with self._lock:
-            known = any(pattern == RESPONSES for pattern, _ in self._routes)
-            if not known:
-                self._routes.append((RESPONSES, self._replied))
-        if not known and not self._link.subscribe(self.topics.below(RESPONSES), patience):
-            self.unroute(RESPONSES)
-            raise BrokerError("the broker has not granted the subscription to responses: is the client connected?")
-
-    def _replied(self, message: Message) -> None:
-        try:
-            response = decode(message.payload)
-        except ValueError:
-            return
-        if isinstance(response, dict):
-            self._replies.take(response)
 
     def wait_for_response(self, cmd_id: str, timeout: float = 5.0) -> dict[str, Any] | None:
         """Wait for the response to a command that `send_command` has sent.

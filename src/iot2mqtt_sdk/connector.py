@@ -1,32 +1,44 @@
 """BaseConnector: the hooks that an author fills in; everything else of the contract is done here."""
 
 import logging
-import signal
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from iot2mqtt_sdk import logs
-from iot2mqtt_sdk.client import Message, MQTTClient
+from iot2mqtt_sdk.client import MQTTClient
 from iot2mqtt_sdk.clock import Clock
 from iot2mqtt_sdk.errors import CommandError, ConfigurationError, InitializationError, Iot2MqttError
+from iot2mqtt_sdk.jsontext import plain
 from iot2mqtt_sdk.masking import Mask, secret_values
+from iot2mqtt_sdk.properties import Property, described
+from iot2mqtt_sdk.runtime import condition
 from iot2mqtt_sdk.runtime import config as configuration
 from iot2mqtt_sdk.runtime.context import Context
 from iot2mqtt_sdk.runtime.desk import Desk
 from iot2mqtt_sdk.runtime.device import DeviceState
 from iot2mqtt_sdk.runtime.engine import Engine
 from iot2mqtt_sdk.runtime.hooks import call_aside
+from iot2mqtt_sdk.runtime.inbox import Message
 from iot2mqtt_sdk.runtime.leftovers import Leftovers
 from iot2mqtt_sdk.runtime.polling import Poller
+from iot2mqtt_sdk.runtime.program import Signals, end
+from iot2mqtt_sdk.settings import Settings
 from iot2mqtt_sdk.settings import load as load_settings
+
+if TYPE_CHECKING:
+    from iot2mqtt_sdk.homeassistant import Discovery
+    from iot2mqtt_sdk.metrics import Endpoint
 
 _log = logging.getLogger("iot2mqtt")
 
-GRACE = 1.0
-"""Seconds that hooks may take to return once the connector is to stop, and again for cleanup_connection."""
+GRACE = 0.6
+"""Seconds that hooks may take to return once the connector is to stop, and again for cleanup_connection at least."""
+FAREWELL = 1.0
+"""Seconds to wait for the broker, to tell it that the initialisation has failed."""
+THREADS = "iot2mqtt-"
+"""What the names of all threads begin with that call hooks and handlers."""
 
 
 class BaseConnector:
@@ -45,6 +57,8 @@ class BaseConnector:
         mqtt: Its connection.
         update_interval: Seconds between two polls of a device. A class may set another default; one that sets None
             polls nothing, whatever the file says.
+        properties: What the properties of all devices are, by name; a device's entry in the instance file may say it
+            of that device instead. Commands are checked by it, and Home Assistant can be told.
 
     Raises:
         ConfigurationError: The environment or the instance file is missing or wrong.
@@ -53,6 +67,7 @@ class BaseConnector:
     Config: ClassVar[Any] = None
     Device: ClassVar[Any] = None
     update_interval: float | None = configuration.DEFAULT_INTERVAL
+    properties: ClassVar[Mapping[str, Property]] = {}
 
     def __init__(self, config_path: str | None = None, instance_name: str | None = None) -> None:
         settings = load_settings()
@@ -61,31 +76,33 @@ class BaseConnector:
             raise ConfigurationError("the instance has no name: set INSTANCE_NAME, or pass instance_name")
         file = Path(config_path) if config_path else settings.path / "instances" / f"{name}.json"
         loaded = configuration.load(file, settings, name)
-        self._settings = loaded.settings
-        self._mask = Mask(
+        self.__settings = loaded.settings
+        self.__mask = Mask(
             {settings.password, loaded.settings.password, *loaded.secrets, *secret_values(loaded.document)}
         )
-        logs.hide(self._mask)
-        self.config: Any = self._typed_config(loaded.document, file)
+        logs.hide(self.__mask)
+        self.config: Any = self.__typed_config(loaded.document, file)
         self.instance_id = name
         if self.update_interval is not None:
             self.update_interval = loaded.document.get("update_interval", self.update_interval)
-        self.clock = Clock()
-        self._engine = Engine(self.clock)
-        self.mqtt = MQTTClient(name, settings=self._settings, clock=self.clock, engine=self._engine, hold=True)
-        self._devices = {
-            entry["device_id"]: self._device(entry, number)
+        self.mqtt = self._iot2mqtt_client(name, self.__settings)
+        self.clock = self.mqtt.clock
+        self.__engine = self.mqtt.engine
+        self.__devices = {
+            entry["device_id"]: self.__device(entry, number)
             for number, entry in enumerate(loaded.document.get("devices", []))
         }
-        self._groups: dict[str, Mapping[str, Any]] = {
+        self.__groups: dict[str, Mapping[str, Any]] = {
             entry["group_id"]: entry for entry in loaded.document.get("groups", [])
         }
-        self._poller: Poller | None = None
-        self._born = self.clock.monotonic()
-        self._stopping = threading.Event()
-        self._wake = threading.Event()
-        self._stop_lock = threading.Lock()
-        self._was_online = False
+        self.__poller: Poller | None = None
+        self.__discovery: Discovery | None = None
+        self.__endpoint: Endpoint | None = None
+        self.__born = self.clock.monotonic()
+        self.__stopping = threading.Event()
+        self.__wake = threading.Event()
+        self.__stop_lock = threading.Lock()
+        self.__was_online = False
 
     # ------------------------------------------------------------------ hooks
     def initialize_connection(self) -> Any:
@@ -124,14 +141,24 @@ class BaseConnector:
     def devices(self) -> dict[str, dict[str, Any]]:
         """What is known of each device: `{device_id: {"state": …, "online": …}}`; a copy."""
         return {
-            device.id: {"state": self.mqtt.last_state(device.id), "online": device.online}
-            for device in list(self._devices.values())
+            device.id: {"state": plain(self.mqtt.last_state(device.id)), "online": device.online}
+            for device in list(self.__devices.values())
         }
 
     @property
     def stopping(self) -> bool:
         """Whether the connector has been told to stop; a long-running hook may want to look."""
-        return self._stopping.is_set()
+        return self.__stopping.is_set()
+
+    @property
+    def running(self) -> bool:
+        """Whether the devices are served; a program may set it to False, which tells the connector to stop."""
+        return self.__poller is not None and not self.stopping
+
+    @running.setter
+    def running(self, wanted: bool) -> None:
+        if self.running and not wanted:
+            self.__ask_to_stop()
 
     def publish_state(self, device_id: str, state: Mapping[str, Any]) -> None:
         """Publish a device's state now, from any thread; a device of whom there is news counts as online.
@@ -141,12 +168,12 @@ class BaseConnector:
         Raises:
             PayloadError: The state cannot be published.
         """
-        device = self._devices.get(device_id)
+        device = self.__devices.get(device_id)
         if device is not None and not device.enabled:
             return
         self.mqtt.publish_state(device_id, state)
-        if device is not None and self._poller is not None:
-            self._poller.reached(device)
+        if device is not None and self.__poller is not None:
+            self.__poller.reached(device)
 
     def publish_event(self, device_id: str, event: str, data: Any = None) -> None:
         """Publish an event of a device now, from any thread.
@@ -161,7 +188,7 @@ class BaseConnector:
     def main(cls) -> None:
         """Run the connector as a program, until SIGTERM or SIGINT; does nothing where its module is imported."""
         if cls.__module__ == "__main__":
-            sys.exit(cls.run())
+            end(cls.run())
 
     @classmethod
     def run(cls) -> int:
@@ -170,16 +197,18 @@ class BaseConnector:
         Returns:
             The exit code: 0, 1 where it failed, 2 where its configuration is at fault.
         """
+        signals, reloader = Signals(), None
         try:
+            signals.take_over()
             settings = load_settings()
             logs.configure(settings.log_level)
             connector = cls()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: connector._signalled())
+            signals.stop_with(connector.__ask_to_stop)
             if settings.mode == "development":
-                from iot2mqtt_sdk.runtime.reload import watch
+                from iot2mqtt_sdk.runtime.reload import Reloader
 
-                watch(connector.stop)
+                reloader = Reloader(connector.__ask_to_stop)
+                reloader.start()
             connector.start()
             connector.run_forever()
         except ConfigurationError as error:
@@ -188,11 +217,18 @@ class BaseConnector:
         except Iot2MqttError as error:
             _log.error("the connector failed: %s", error, exc_info=error.__cause__)
             return 1
+        if reloader is not None and reloader.changed and not signals.received:
+            reloader.restart()
         return 0
 
-    def _signalled(self) -> None:
-        self._stopping.set()
-        self._wake.set()
+    def _iot2mqtt_client(self, name: str, settings: Settings) -> MQTTClient:
+        """Make the connection, which brings clock and engine along; a test brings its own."""
+        clock = Clock()
+        return MQTTClient(name, settings=settings, clock=clock, engine=Engine(clock), hold=True)
+
+    def __ask_to_stop(self) -> None:
+        self.__stopping.set()
+        self.__wake.set()
 
     def start(self) -> bool:
         """Connect, initialise, and begin to serve the devices.
@@ -203,48 +239,81 @@ class BaseConnector:
         Raises:
             InitializationError: initialize_connection raised; the instance was never online.
         """
-        read = self.get_device_state if self._overrides("get_device_state") else None
-        context = Context(self.mqtt, self._engine, self.clock, self._mask)
-        poller = self._poller = Poller(context, read=read, interval=self.update_interval)
+        read = self.get_device_state if self.__overrides("get_device_state") else None
+        self.__open_extras(polled=read is not None and self.update_interval is not None)
+        context = Context(self.mqtt, self.__engine, self.clock, self.__mask)
+        poller = self.__poller = Poller(context, read=read, interval=self.update_interval)
         write = self.set_device_state
-        Desk(context, poller=poller, write=write, devices=self._devices, groups=self._groups).open()
-        self.mqtt.route("meta/request/+", self._on_meta)
-        self.mqtt.on_online = self._on_online
+        Desk(context, poller=poller, write=write, devices=self.__devices, groups=self.__groups).open()
+        self.mqtt.route("meta/request/+", self.__on_meta)
+        self.mqtt.on_online = self.__on_online
         self.mqtt.begin()
-        error = call_aside(self._engine.loop, self.initialize_connection, self._wake)
-        if error is not None:
-            self.stop()
+        error = call_aside(self.__engine.loop, self.initialize_connection, self.__wake)
+        if error is not None and not self.__stopping.is_set():
+            self.__end(FAREWELL)
             raise InitializationError(f"initialize_connection failed: {error}") from error
-        if not self._stopping.is_set():
-            poller.start([device for device in self._devices.values() if device.enabled])
+        if not self.__stopping.is_set():
+            poller.start([device for device in self.__devices.values() if device.enabled])
             self.mqtt.ready()
         return True
 
     def run_forever(self) -> None:
         """Wait until the connector is stopped, by a signal or by `stop` from another thread; then stop it."""
-        self._stopping.wait()
+        self.__stopping.wait()
         self.stop()
 
     def stop(self) -> None:
-        """Stop serving, close what is open, say `offline` and leave. A second call waits for the first."""
-        self._stopping.set()
-        self._wake.set()
-        with self._stop_lock:
-            poller, self._poller = self._poller, None
+        """Stop serving, close what is open, say `offline` and leave. A second call waits for the first.
+
+        Where a hook or handler calls it, it returns at once, because stopping waits for hooks and handlers.
+        """
+        self.__ask_to_stop()
+        if threading.current_thread().name.startswith(THREADS):
+            threading.Thread(target=self.__end, name="stop").start()
+        else:
+            self.__end()
+
+    def __end(self, patience: float = 0.0) -> None:
+        self.__ask_to_stop()
+        end_of_cleanup = self.clock.monotonic() + 2 * GRACE
+        with self.__stop_lock:
+            poller, self.__poller = self.__poller, None
             if poller is None:
                 return
             poller.stop()
-            self._engine.stop(GRACE)
-            failure = call_aside(self._engine.loop, self.cleanup_connection, threading.Event(), GRACE)
+            self.__engine.stop(GRACE)
+            left = max(GRACE, end_of_cleanup - self.clock.monotonic())
+            failure = call_aside(self.__engine.loop, self.cleanup_connection, threading.Event(), left)
             if failure is not None:
                 _log.error("cleanup_connection failed: %s", failure, exc_info=failure)
-            self.mqtt.disconnect()
+            self.mqtt.disconnect(patience)
+            if self.__endpoint is not None:
+                self.__endpoint.stop()
 
-    def _overrides(self, hook: str) -> bool:
+    def __overrides(self, hook: str) -> bool:
         return getattr(type(self), hook) is not getattr(BaseConnector, hook)
 
+    def __open_extras(self, *, polled: bool) -> None:
+        """Prepare what only some settings ask for; it is imported only then, because every module takes memory."""
+        settings = self.__settings
+        if settings.homeassistant_discovery:
+            from iot2mqtt_sdk.homeassistant import Discovery
+
+            prefix = settings.homeassistant_prefix
+            self.__discovery = Discovery(
+                mqtt=self.mqtt, engine=self.__engine, prefix=prefix, devices=self.__devices, polled=polled
+            )
+            self.__discovery.open()
+        if settings.metrics_port is not None:
+            from iot2mqtt_sdk.metrics import Endpoint, Metrics
+
+            about = {"instance_id": self.instance_id, "connector_type": settings.connector_type}
+            metrics = Metrics(mqtt=self.mqtt, about=about, devices=self.__devices)
+            self.__endpoint = Endpoint(metrics, host=settings.metrics_host, port=settings.metrics_port)
+            self.__endpoint.start()
+
     # ------------------------------------------------------------------ configuration
-    def _typed_config(self, document: dict[str, Any], file: Path) -> Any:
+    def __typed_config(self, document: dict[str, Any], file: Path) -> Any:
         if self.Config is None:
             return document
         try:
@@ -252,50 +321,66 @@ class BaseConnector:
         except ValueError as error:
             raise ConfigurationError(f"the instance configuration {file} is malformed: {error}") from None
 
-    def _device(self, entry: dict[str, Any], number: int) -> DeviceState:
+    def __device(self, entry: dict[str, Any], number: int) -> DeviceState:
         config: Any = entry
         if self.Device is not None:
             try:
                 config = self.Device.from_document(entry)
             except ValueError as error:
                 raise ConfigurationError(f"devices[{number}] of {self.instance_id} is malformed: {error}") from None
-        model = entry.get("model")
+        model, name = (
+            entry.get(key) if isinstance(entry.get(key), str) else None for key in ("model", "friendly_name")
+        )
         enabled = entry.get("enabled", True)
-        return DeviceState(entry["device_id"], config, enabled, model if isinstance(model, str) else None)
+        properties = described(entry, self.properties, f"devices[{number}] of {self.instance_id}")
+        return DeviceState(entry["device_id"], config, enabled, model, name, properties)
 
     # ------------------------------------------------------------------ questions, and what follows every connection
-    def _on_online(self) -> None:
+    def __on_online(self) -> None:
         """After a reconnection the broker may have forgotten all: say everything again (clause I2M-STATE-06)."""
-        first, self._was_online = not self._was_online, True
-        poller = self._poller
+        first, self.__was_online = not self.__was_online, True
+        poller = self.__poller
         if poller is None:
             return
         if first:
-            Leftovers(self.mqtt, self._engine, set(self._devices), set(self._groups)).clear()
-        for device in self._devices.values():
+            Leftovers(self.mqtt, self.__engine, set(self.__devices), set(self.__groups)).clear()
+        for device in self.__devices.values():
             device.said = None
             if device.enabled:
                 poller.say_availability(device)
                 if not first:
                     poller.refresh(device)
+        if self.__discovery is not None:
+            self.__discovery.online(first=first)
 
-    def _on_meta(self, message: Message) -> None:
+    def __on_meta(self, message: Message) -> None:
         question = message.levels[2]
         if question == "info":
-            self.mqtt.publish("meta/info", self._info())
+            self.mqtt.publish("meta/info", self.__info())
         elif question == "devices_list":
-            self.mqtt.publish("meta/devices_list", self._devices_list())
+            self.mqtt.publish("meta/devices_list", self.__devices_list())
 
-    def _info(self) -> dict[str, Any]:
+    def __info(self) -> dict[str, Any]:
         return {
             "instance_id": self.instance_id,
-            "connector_type": self._settings.connector_type,
-            "devices_count": len(self._devices),
-            "groups_count": len(self._groups),
-            "uptime": round(self.clock.monotonic() - self._born, 3),
+            "connector_type": self.__settings.connector_type,
+            "devices_count": len(self.__devices),
+            "groups_count": len(self.__groups),
+            "uptime": round(self.clock.monotonic() - self.__born, 3),
+            "health": {"ok": not (faults := self.__faults()), "faults": faults},
         }
 
-    def _devices_list(self) -> list[dict[str, Any]]:
+    def __faults(self) -> list[str]:
+        polled = self.__overrides("get_device_state")
+        return condition.faults(
+            self.mqtt.figures,
+            self.__engine,
+            now=self.clock.monotonic(),
+            interval=self.update_interval if polled else None,
+            devices=self.__devices.values(),
+        )
+
+    def __devices_list(self) -> list[dict[str, Any]]:
         return [
             {
                 "device_id": device.id,
@@ -304,5 +389,5 @@ class BaseConnector:
                 "enabled": device.enabled,
                 "online": device.enabled and device.online,
             }
-            for device in self._devices.values()
+            for device in self.__devices.values()
         ]

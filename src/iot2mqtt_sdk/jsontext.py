@@ -13,7 +13,7 @@ from iot2mqtt_sdk.errors import PayloadError
 DEEPEST = 64
 """Levels of nesting that a published value may have."""
 LARGEST = 4 * 1024 * 1024
-"""Bytes of a received payload that are looked at; a larger one is refused."""
+"""Bytes of a payload: larger ones are neither looked at nor published."""
 
 
 def encode(value: Any) -> bytes:
@@ -22,11 +22,25 @@ def encode(value: Any) -> bytes:
     NaN and infinities become null, a datetime ISO 8601, an enum its value, a set or tuple a list.
 
     Raises:
-        PayloadError: The value holds what JSON has no form for, such as bytes, or nests too deeply.
+        PayloadError: The value holds what JSON has no form for, such as bytes, nests too deeply or is too large.
     """
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
-        "utf-8", "replace"
-    )
+    return dump(plain(value))
+
+
+def dump(value: Any) -> bytes:
+    """Return what `plain` has returned as JSON text.
+
+    Raises:
+        PayloadError: It is too large, or an integer in it has thousands of digits.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        raise PayloadError("an integer of thousands of digits cannot be published: turn it into a text") from None
+    raw = text.encode("utf-8", "replace")
+    if len(raw) > LARGEST:
+        raise PayloadError(f"a value of {len(raw)} bytes of JSON cannot be published: {LARGEST} are the most")
+    return raw
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -42,11 +56,12 @@ def plain(value: Any, depth: int = 0) -> Any:
     if depth >= DEEPEST:
         raise PayloadError(f"a value that nests more than {DEEPEST} levels deep cannot be published")
     if isinstance(value, Mapping):
-        return {_key(key): plain(item, depth + 1) for key, item in value.items()}
+        # Copied at one go, because another thread may change it meanwhile.
+        return {_key(key): plain(item, depth + 1) for key, item in list(value.items())}
     if isinstance(value, list | tuple):
-        return [plain(item, depth + 1) for item in value]
+        return [plain(item, depth + 1) for item in list(value)]
     if isinstance(value, set | frozenset):
-        return [plain(item, depth + 1) for item in sorted(value, key=str)]
+        return [plain(item, depth + 1) for item in sorted(list(value), key=str)]  # noqa: C414 - likewise
     return _scalar(value, depth)
 
 
@@ -77,12 +92,25 @@ def decode(raw: bytes) -> Any:
     """
     if len(raw) > LARGEST:
         raise ValueError(f"the payload of {len(raw)} bytes is larger than {LARGEST}")
+    return parse(raw, "the payload")
+
+
+def parse(raw: bytes, what: str) -> Any:
+    """Return the value of a JSON text of any size.
+
+    Args:
+        raw: The text.
+        what: What it is, for the error.
+
+    Raises:
+        ValueError: It is no JSON in UTF-8, holds NaN or Infinity or nests too deeply; the message is a sentence.
+    """
     try:
         return json.loads(raw.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
-        raise ValueError("the payload nests too deeply") from None
+        raise ValueError(f"{what} nests too deeply") from None
     except ValueError as error:
-        raise ValueError(f"the payload is no JSON: {error}") from None
+        raise ValueError(f"{what} is no JSON: {error}") from None
 
 
 def _refuse(word: str) -> NoReturn:

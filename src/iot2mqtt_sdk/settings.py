@@ -7,11 +7,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 from iot2mqtt_sdk.errors import ConfigurationError
 
 TLS_PORT = 8883
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 
@@ -40,6 +42,10 @@ class Settings:
         version: MQTT_VERSION: 3.1.1 or 5.
         mode: MODE: production or development.
         log_level: LOG_LEVEL as it was given (clause I2M-ENV-12).
+        homeassistant_discovery: HOMEASSISTANT_DISCOVERY.
+        homeassistant_prefix: HOMEASSISTANT_PREFIX: what its topics begin with.
+        metrics_host: METRICS_HOST.
+        metrics_port: METRICS_PORT; None means that there is no Prometheus endpoint.
     """
 
     instance_name: str | None = None
@@ -62,6 +68,10 @@ class Settings:
     version: str = "3.1.1"
     mode: str = "production"
     log_level: str = "INFO"
+    homeassistant_discovery: bool = False
+    homeassistant_prefix: str = "homeassistant"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -76,6 +86,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     process = os.environ if environment is None else environment
     path = Path(process.get("IOT2MQTT_PATH") or "/app")
     values = {**_env_file(path / ".env"), **process}
+    for name in ("INSTANCE_NAME", "CONNECTOR_TYPE", *(name for name in values if name.startswith("MQTT_"))):
+        _check_text(name, values.get(name, ""))
     text = _Reader(values)
     port = text.number("MQTT_PORT", 1883, 1, 65535)
     return Settings(
@@ -97,17 +109,33 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         certfile=values.get("MQTT_CERTFILE") or None,
         keyfile=values.get("MQTT_KEYFILE") or None,
         version=text.choice("MQTT_VERSION", ("3.1.1", "5"), "3.1.1"),
-        mode=values.get("MODE") or "production",
+        mode=text.choice("MODE", ("production", "development"), "production"),
         log_level=values.get("LOG_LEVEL") or "INFO",
+        homeassistant_discovery=text.flag("HOMEASSISTANT_DISCOVERY", default=False),
+        homeassistant_prefix=values.get("HOMEASSISTANT_PREFIX") or "homeassistant",
+        metrics_host=values.get("METRICS_HOST") or "127.0.0.1",
+        metrics_port=text.number("METRICS_PORT", 0, 1, 65535) or None,
     )
 
 
 def _env_file(file: Path) -> dict[str, str]:
-    if not file.is_file():
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ConfigurationError(f"the file {file} cannot be read: {reason}") from None
     from dotenv import dotenv_values
 
-    return {name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None}
+    found = dotenv_values(stream=StringIO(text), interpolate=False)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _check_text(name: str, value: str) -> None:
+    """MQTT carries UTF-8 without control characters; the environment may hold any bytes."""
+    if _NO_TEXT.search(value):
+        raise ConfigurationError(f"{name} must be a UTF-8 text without control characters")
 
 
 class _Reader:

@@ -3,13 +3,19 @@
 import json
 import logging
 import os
+import shutil
+import signal
+import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from iot2mqtt_sdk.action_runner import resolve_tool, run_action
+from iot2mqtt_sdk.action_runner import Stop, UnknownToolError, load_tool, resolve_tool, run_action, run_tool
+from iot2mqtt_sdk.errors import ConfigurationError
 
 
 def script(folder: Path, name: str, body: str) -> Path:
@@ -47,6 +53,46 @@ def test_a_script_in_another_language_runs_by_its_shebang_and_gets_the_envelope(
     path = script(tmp_path, "echo.sh", '#!/bin/sh\nprintf \'{"ok": true, "result": %s}\' "$(cat)"\n')
 
     assert run(path, tool="echo", input={"a": "é"})["result"] == {"tool": "echo", "input": {"a": "é"}}
+
+
+AWK = '#!/usr/bin/awk -f\n{ printf "{\\"ok\\": true, \\"result\\": %d}", length($0) }\n'
+PERL = '#!/usr/bin/env perl\nlocal $/; printf "{\\"ok\\": true, \\"result\\": %d}", length <STDIN>;\n'
+NODE = (
+    "#!/usr/bin/env node\nconst text = require('fs').readFileSync(0);\n"
+    "console.log(JSON.stringify({ok: true, result: text.length}));\n"
+)
+
+
+@pytest.mark.parametrize(("program", "body"), [("awk", AWK), ("perl", PERL), ("node", NODE)])
+def test_any_language_with_a_shebang_will_do(tmp_path: Path, program: str, body: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+
+    answer = run(script(tmp_path, "size", body), input={"a": 1})
+
+    assert answer == {"ok": True, "result": len(json.dumps({"tool": "t", "input": {"a": 1}}))}
+
+
+def test_a_python_script_needs_neither_shebang_nor_permission_to_execute(tmp_path: Path) -> None:
+    path = script(tmp_path, "f.py", 'import sys\nprint(\'{"ok": true, "result": "%s"}\' % sys.executable)\n')
+    path.chmod(0o644)
+
+    assert run(path)["result"] == sys.executable
+
+
+def test_a_script_gets_the_process_s_variables_but_not_its_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACTION_TOKEN", "MQTT_PASSWORD", "PYTHONUNBUFFERED", "REGION"):
+        monkeypatch.setenv(name, f"outer-{name}")
+    path = script(tmp_path, "s.sh", '#!/bin/sh\nenv | sort >seen\necho \'{"ok": true, "result": 1}\'\n')
+
+    run(path, environment={"API_TOKEN": "inner-token", "EMPTY": ""})
+
+    seen = (tmp_path / "seen").read_text().splitlines()
+    assert "REGION=outer-REGION" in seen
+    assert {"API_TOKEN=inner-token", "EMPTY="} <= set(seen)
+    assert [line for line in seen if line.startswith(("ACTION_TOKEN", "MQTT_PASSWORD", "PYTHONUNBUFFERED"))] == []
 
 
 def test_a_script_that_does_not_read_its_input_is_fine(tmp_path: Path) -> None:
@@ -129,6 +175,41 @@ def alive(pid: int) -> bool:
     return True
 
 
+def test_endless_complaints_do_no_harm_and_the_last_words_remain(tmp_path: Path) -> None:
+    path = script(tmp_path, "s.sh", "#!/bin/sh\nyes complaint | head -c 5000000 >&2\necho the end >&2\nexit 1\n")
+
+    assert error_of(run(path)) == ("tool_failed", "s.sh exited with code 1: the end", False)
+
+
+def test_an_unnamed_signal_is_told_by_its_number(tmp_path: Path) -> None:
+    path = script(tmp_path, "s.sh", f"#!/bin/sh\nkill -{signal.SIGRTMIN + 3} $$\n")
+
+    assert f"was ended by signal {signal.SIGRTMIN + 3}" in error_of(run(path))[1]
+
+
+WAITS = "#!/bin/sh\nsleep 300 &\necho $! > child\necho ready >&2\nwait\n"
+
+
+def test_a_stop_ends_the_runs_of_all_threads_and_those_that_come_later(tmp_path: Path) -> None:
+    stop = Stop()
+    ready = threading.Semaphore(0)
+    paths = [script(tmp_path, f"{name}/s.sh", WAITS) for name in ("first", "second", "late")]
+
+    def wait_until_stopped(path: Path) -> dict[str, Any]:
+        return run(path, timeout=60, stop=stop, on_stderr=lambda piece: ready.release() if piece else None)
+
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(wait_until_stopped, path) for path in paths[:2]]
+        assert ready.acquire(timeout=20)
+        assert ready.acquire(timeout=20)
+        stop.ask()
+        answers = [each.result(20) for each in running]
+
+    assert [error_of(answer)[0] for answer in answers] == ["terminated", "terminated"]
+    assert not any(alive(int((path.parent / "child").read_text())) for path in paths[:2])
+    assert error_of(wait_until_stopped(paths[2]))[0] == "terminated"
+
+
 def test_a_python_action_gets_the_time_to_clean_up(tmp_path: Path) -> None:
     body = (
         "import pathlib, time\nfrom iot2mqtt_sdk.actions import action\n"
@@ -161,6 +242,30 @@ def test_secrets_are_masked_in_results_errors_and_the_log(
     assert "hunter2" not in shown
     assert "4711" not in shown
     assert "with *** and ***" in caplog.text
+
+
+def test_inputs_that_are_secret_by_name_are_kept_out_of_the_log_but_not_of_the_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    body = '#!/bin/sh\necho trying hunter2 >&2\necho with $API_KEY >&2\necho \'{"ok": true, "result": "hunter2"}\'\n'
+
+    answer = run(script(tmp_path, "s.sh", body), input={"password": "hunter2"}, environment={"API_KEY": "k-12345"})
+
+    assert answer["result"] == "hunter2"
+    assert "trying ***\nwith ***" in caplog.text
+
+
+def test_a_secret_at_the_edge_of_what_is_kept_of_stderr_leaves_no_part(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+    body = "#!/bin/sh\nprintf 'hunter2%.0s' $(seq 30000) >&2\nexit 1\n"
+
+    message = error_of(
+        run(script(tmp_path, "s.sh", body), input={"p": "hunter2"}, secrets=("p",), on_stderr=heard.append)
+    )[1]
+
+    assert set(message.partition(": ")[2]) == {"*"}
+    assert b"".join(heard) == b"***" * 30000
 
 
 def test_a_secret_in_a_failing_script_s_last_words_is_masked(tmp_path: Path) -> None:
@@ -211,3 +316,57 @@ def test_an_entry_that_is_no_file_is_refused(tmp_path: Path, entry: str) -> None
 
     with pytest.raises(ValueError, match="does not exist"):
         resolve_tool(tmp_path, entry)
+
+
+SETUP: dict[str, Any] = {
+    "tools": {
+        "look": {"entry": "actions/look.sh", "timeout": 7, "secrets": ["pin"], "environment": {"REGION": "eu"}},
+        "away": {"entry": "../look.sh"},
+        "gone": {"entry": "actions/gone.sh"},
+        "odd": {"entry": "actions/look.sh", "timeout": "soon"},
+    },
+    "flows": "what is wrong here is no tool's business",
+}
+LOOK = '#!/bin/sh\nprintf \'{"ok": true, "result": ["%s", "%s", %s]}\' $REGION "$(pwd -P)" "$(cat)"\n'
+
+
+@pytest.fixture
+def connector(tmp_path: Path) -> Path:
+    folder = tmp_path / "lamp"
+    script(folder, "actions/look.sh", LOOK)
+    script(tmp_path, "look.sh", LOOK)
+    (folder / "setup.json").write_text(json.dumps(SETUP))
+    return folder
+
+
+def test_a_tool_runs_as_setup_json_declares_it(connector: Path) -> None:
+    answer = run_tool(connector, "look", {"pin": 1234, "n": 1})
+
+    assert answer["result"] == ["eu", str(connector.resolve()), {"tool": "look", "input": {"pin": "***", "n": 1}}]
+    assert load_tool(connector, "look")[0].timeout == 7
+
+
+@pytest.mark.parametrize(
+    ("tool", "fault"),
+    [
+        ("none", "declares no tool 'none'; it declares: away, gone, look, odd"),
+        ("away", "tools.away: entry '../look.sh' leads out of the connector's folder"),
+        ("gone", "tools.gone: entry 'actions/gone.sh' does not exist"),
+        ("odd", "tools.odd: timeout"),
+    ],
+)
+def test_a_tool_that_cannot_be_run_is_refused_with_its_fault(connector: Path, tool: str, fault: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        run_tool(connector, tool, {})
+
+    assert fault in str(refusal.value)
+    assert isinstance(refusal.value, UnknownToolError) == (tool == "none")
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"tools": []}'])
+def test_a_setup_json_without_tools_is_refused_by_its_path(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "setup.json").write_text(text)
+
+    with pytest.raises(ConfigurationError, match=r"setup\.json (cannot be read|is malformed)"):
+        load_tool(tmp_path, "look")

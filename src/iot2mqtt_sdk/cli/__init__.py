@@ -4,10 +4,17 @@ import sys
 
 import click
 
+from iot2mqtt_sdk.cli.action import action
+from iot2mqtt_sdk.cli.action_server import action_server
+from iot2mqtt_sdk.cli.check import check
 from iot2mqtt_sdk.cli.conformance import conformance
 from iot2mqtt_sdk.cli.contract import contract
 from iot2mqtt_sdk.cli.health import health
+from iot2mqtt_sdk.cli.new import new
 from iot2mqtt_sdk.cli.run import run
+from iot2mqtt_sdk.cli.send import send
+from iot2mqtt_sdk.cli.setup import setup
+from iot2mqtt_sdk.cli.watch import watch
 
 __all__ = ["main"]
 
@@ -18,7 +25,7 @@ def cli() -> None:
     """Write, run and judge IoT2MQTT connectors."""
 
 
-for command in (run, health, conformance, contract):
+for command in (action, action_server, check, conformance, contract, health, new, run, send, setup, watch):
     cli.add_command(command)
 
 

@@ -1,6 +1,8 @@
 """`iot2mqtt conformance`: the suite, for people who do not think in pytest."""
 
+import os
 import sys
+from importlib.util import find_spec
 
 import click
 
@@ -19,12 +21,13 @@ def conformance(path: str, pytest_arguments: tuple[str, ...]) -> None:
 
     The same as `pytest --iot2mqtt-conformance --iot2mqtt-connector=PATH`; further arguments are pytest's own.
     """
-    try:
-        import pytest
-    except ModuleNotFoundError:
+    if find_spec("pytest") is None:
         raise click.ClickException(
             "the conformance suite is not installed: run pip install 'iot2mqtt-sdk[conformance]'"
-        ) from None
+        )
     if path.startswith("-"):
         path, pytest_arguments = ".", (path, *pytest_arguments)
-    sys.exit(pytest.main(["--iot2mqtt-conformance", f"--iot2mqtt-connector={path}", *pytest_arguments]))
+    options = ["--iot2mqtt-conformance", f"--iot2mqtt-connector={path}", *pytest_arguments]
+    # A process that has not imported the SDK yet: pytest wants to be the first. -P, because pytest's own command does
+    # not put this folder on the path either.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *options])  # noqa: S606 - no shell is wanted

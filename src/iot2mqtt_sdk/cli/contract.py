@@ -9,6 +9,7 @@ EXAMPLES = """\b
 Examples:
   iot2mqtt contract clauses
   iot2mqtt contract schemas --json | jq .cmd
+  iot2mqtt contract asyncapi >asyncapi.json
 """
 
 
@@ -42,3 +43,11 @@ def schemas(*, as_json: bool) -> None:
         return
     for name in names():
         click.echo(name)
+
+
+@contract.command(epilog="Example: iot2mqtt contract asyncapi >asyncapi.json")
+def asyncapi() -> None:
+    """Print topics and payloads as an AsyncAPI 3.0 document, for generators of code and documentation."""
+    from iot2mqtt_sdk.contract.asyncapi import document
+
+    click.echo(json.dumps(document(), indent=2, ensure_ascii=False))

@@ -2,7 +2,7 @@
 
 The language has paths and nothing else: no filters, no expressions. A text that is one placeholder takes the value as
 it is; in longer texts placeholders become text. A value that does not exist becomes the empty string, as an optional
-field that was left empty does; `iot2mqtt_sdk.contract.setup.check` finds beforehand what can never exist.
+field that was left empty does; `iot2mqtt_sdk.contract.setup_check.check` finds beforehand what can never exist.
 """
 
 import json
@@ -16,6 +16,12 @@ NAMESPACES: Final = ("form", "tools", "selection", "oauth", "integration", "shar
 """Where values come from: form.<step>.<field>, tools.<key>, selection.<key>, oauth.<provider>, integration, shared."""
 
 _PLACEHOLDER: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+
+
+class Secret(str):
+    """A text that is kept apart from the instance file; every text that a template makes of it is one as well."""
+
+    __slots__ = ()
 
 
 def split_path(path: str) -> list[str]:
@@ -43,11 +49,19 @@ def resolve(value: JsonValue, context: Mapping[str, JsonValue]) -> JsonValue:
         return {key: resolve(item, context) for key, item in value.items()}
     if not isinstance(value, str):
         return value
-    alone = _PLACEHOLDER.fullmatch(value)
+    alone = sole_placeholder(value)
     if alone is not None:
-        found = _look_up(alone[1], context)
+        found = _look_up(alone, context)
         return "" if found is None else found
-    return _PLACEHOLDER.sub(lambda match: _text(_look_up(match[1], context)), value)
+    text = _PLACEHOLDER.sub(lambda match: _text(_look_up(match[1], context)), value)
+    hidden = any(_is_secret(_look_up(path, context)) for path in placeholders(value))
+    return Secret(text) if hidden else text
+
+
+def sole_placeholder(template: str) -> str | None:
+    """Return the path of a template that is one placeholder and nothing else, None for any other text."""
+    alone = _PLACEHOLDER.fullmatch(template)
+    return None if alone is None else alone[1]
 
 
 def holds(conditions: Mapping[str, JsonValue] | None, context: Mapping[str, JsonValue]) -> bool:
@@ -57,6 +71,14 @@ def holds(conditions: Mapping[str, JsonValue] | None, context: Mapping[str, Json
     No conditions always hold.
     """
     return all(_matches(_look_up(path, context), resolve(want, context)) for path, want in (conditions or {}).items())
+
+
+def _is_secret(value: JsonValue) -> bool:
+    if isinstance(value, dict):
+        return any(_is_secret(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_is_secret(item) for item in value)
+    return isinstance(value, Secret)
 
 
 def _matches(actual: JsonValue, expected: JsonValue) -> bool:

@@ -1,5 +1,6 @@
 """What a received command says, and why it may be refused (clauses I2M-CMD-01 to 06, 12)."""
 
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from iot2mqtt_sdk.contract.time import parse_timestamp
-from iot2mqtt_sdk.errors import CommandError
-from iot2mqtt_sdk.jsontext import decode
+from iot2mqtt_sdk.errors import CommandError, PayloadError
+from iot2mqtt_sdk.jsontext import LARGEST, decode, plain
 
 STALE = 30.0
 """Seconds after which a command is too old to be executed."""
@@ -43,6 +44,16 @@ def command_id(document: Any) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
+def rescued_id(payload: bytes) -> str | None:
+    """Return the id of a command that is no strict JSON for a number such as 1e400 or NaN, so that it is answered."""
+    if len(payload) > LARGEST:
+        return None
+    try:
+        return command_id(json.loads(payload, parse_float=str))
+    except (ValueError, RecursionError):
+        return None
+
+
 def parse(payload: bytes) -> Any:
     """Return a command's JSON document.
 
@@ -72,6 +83,10 @@ def read(document: Any, now: datetime) -> Command:
     values = document.get("values")
     if not isinstance(values, Mapping):
         raise CommandError("invalid_command", "`values` must be an object of property to value")
+    try:
+        plain(values)
+    except PayloadError:
+        raise CommandError("invalid_command", "`values` nest too deeply") from None
     _check_age(document.get("timestamp"), now)
     return Command(command_id(document), values, _seconds(document.get("timeout")))
 
@@ -101,7 +116,8 @@ class SeenIds:
     """Command ids of the last five minutes; used on one thread."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+        # Hashes, because whoever sends commands chooses the length of their ids.
+        self._seen: OrderedDict[int, float] = OrderedDict()
 
     def again(self, target: str, identity: str, now: float) -> bool:
         """Whether an id was seen before for a device or group; from now on it was.
@@ -113,7 +129,7 @@ class SeenIds:
         """
         while self._seen and (next(iter(self._seen.values())) < now - REMEMBERED or len(self._seen) >= IDS):
             self._seen.popitem(last=False)
-        key = (target, identity)
+        key = hash((target, identity))
         if key in self._seen:
             return True
         self._seen[key] = now

@@ -1,17 +1,21 @@
 """The instance configuration from disk (clauses I2M-ENV-09, I2M-ENV-10, I2M-ENV-14)."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from iot2mqtt_sdk.contract.references import fill_secrets
 from iot2mqtt_sdk.contract.topics import check_level
 from iot2mqtt_sdk.errors import ConfigurationError
-from iot2mqtt_sdk.jsontext import decode
+from iot2mqtt_sdk.jsontext import parse
 from iot2mqtt_sdk.settings import Settings
 
 DEFAULT_INTERVAL = 10.0
+LONGEST_INTERVAL = 31_536_000
+"""Seconds between two polls at the most: a year."""
+LONGEST_NAME = 1000
+"""Bytes of a device or group id at the most: its topics must not grow longer than MQTT allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,17 @@ def load(file: Path, settings: Settings, name: str) -> Loaded:
         ConfigurationError: A file is missing or malformed; the message names it and the fault.
     """
     document = read(file)
-    credentials = secrets(settings.secrets_dir / f"{name}_creds")
-    if credentials:
-        document["connection"] = {**document.get("connection", {}), **credentials}
+    creds_file = settings.secrets_dir / f"{name}_creds"
+    credentials = secrets(creds_file)
+    used: set[str] = set()
+    try:
+        document = fill_secrets(document, credentials, used)
+    except ValueError as error:
+        raise ConfigurationError(f"the instance configuration {file}: {error} in {creds_file}") from None
+    # What a ${secret:KEY} has put where it belongs is not merged as well: connection is often a call's arguments.
+    rest = {key: value for key, value in credentials.items() if key not in used}
+    if rest:
+        document["connection"] = {**document.get("connection", {}), **rest}
     broker = secrets(settings.secrets_dir / f"{name}_mqtt")
     merged = replace(
         settings,
@@ -60,7 +72,7 @@ def read(file: Path) -> dict[str, Any]:
         ConfigurationError: It is missing or malformed; the message names the file and the fault.
     """
     try:
-        document = decode(file.read_bytes())
+        document = parse(file.read_bytes(), "it")
     except OSError as error:
         raise ConfigurationError(f"the instance configuration {file} cannot be read: {error.strerror}") from None
     except ValueError as error:
@@ -100,7 +112,7 @@ def _entry_fault(entry: Any, place: str, key: str, seen: set[str]) -> str | None
     if not isinstance(entry, dict):
         return f"{place} must be an object"
     try:
-        name = check_level(entry.get(key), f"{place}.{key}")
+        name = _checked_name(entry.get(key), f"{place}.{key}")
     except ValueError as error:
         return str(error)
     if name in seen:
@@ -113,11 +125,19 @@ def _entry_fault(entry: Any, place: str, key: str, seen: set[str]) -> str | None
     return None
 
 
+def _checked_name(value: Any, place: str) -> str:
+    name = check_level(value, place)
+    raw = name.encode("utf-8", "replace")
+    if len(raw) > LONGEST_NAME or raw.decode() != name:
+        raise ValueError(f"{place} must be a UTF-8 text of at most {LONGEST_NAME} bytes")
+    return name
+
+
 def _interval_fault(interval: Any) -> str | None:
     if interval is None:
         return None
-    if isinstance(interval, bool) or not isinstance(interval, int | float) or not interval > 0 or math.isinf(interval):
-        return "update_interval must be a number of seconds above 0"
+    if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval <= LONGEST_INTERVAL:
+        return f"update_interval must be a number of seconds above 0, and {LONGEST_INTERVAL} at the most"
     return None
 
 
@@ -130,7 +150,7 @@ def secrets(file: Path) -> dict[str, str]:
         ConfigurationError: The file cannot be read, or a line is no KEY=VALUE; the line's text is not repeated.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -3,16 +3,20 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from iot2mqtt_sdk.client import Message
-from iot2mqtt_sdk.errors import CommandError
+from iot2mqtt_sdk.errors import CommandError, PayloadError
+from iot2mqtt_sdk.jsontext import plain
+from iot2mqtt_sdk.properties import checked
 from iot2mqtt_sdk.runtime import command as commands
 from iot2mqtt_sdk.runtime.context import Context
 from iot2mqtt_sdk.runtime.device import DeviceState
 from iot2mqtt_sdk.runtime.groups import GroupAnswer
 from iot2mqtt_sdk.runtime.hooks import call
+from iot2mqtt_sdk.runtime.inbox import Message
+from iot2mqtt_sdk.runtime.messages import is_level
 from iot2mqtt_sdk.runtime.polling import Poller, describe
 
 _log = logging.getLogger("iot2mqtt")
@@ -71,7 +75,7 @@ class Desk:
             device = self._target(device_id)
             order = commands.read(document, self._clock.now())
         except CommandError as error:
-            self._respond(device_id, identity, error)
+            self._respond(device_id, identity or commands.rescued_id(message.payload), error)
             return
         if not self._is_repeated(message, identity):
             self._order(device, order, partial(self._respond, device_id, identity))
@@ -94,11 +98,16 @@ class Desk:
     def _is_repeated(self, message: Message, identity: str | None) -> bool:
         repeated = identity is not None and self._seen.again(message.suffix, identity, self._clock.monotonic())
         if repeated:
-            _log.info("command %s on %s was seen before and is not executed again", identity, message.suffix)
+            _log.info("command %.80r on %s was seen before and is not executed again", identity, message.suffix)
         return repeated
 
     def _order(self, device: DeviceState, order: commands.Command, answer: Settle) -> None:
-        """Queue a command, and answer it once: when it is done, or when its time is up."""
+        """Queue a command, and answer it once: when it is done, when its time is up, or at once if it is refused."""
+        try:
+            order = replace(order, values=checked(device.properties, order.values))
+        except CommandError as error:
+            answer(error)
+            return
         once = threading.Lock()
 
         def settle(result: Result) -> None:
@@ -126,32 +135,33 @@ class Desk:
             _log.debug("a command of %s failed", device.id, exc_info=True)
             self._fail(device, CommandError("device_error", describe(error), retriable=True), settle)
         else:
-            if result is False:
-                refused = CommandError("device_error", "the device did not take the values", retriable=True)
-                self._fail(device, refused, settle)
-            else:
-                settle(result if isinstance(result, Mapping) else order.values)
+            try:
+                settle(_effect(result, order.values))
+            except CommandError as error:
+                self._fail(device, error, settle)
             if self._poller.read is not None:
                 await self._poller.publish_reading(device)
 
     def _fail(self, device: DeviceState, error: CommandError, settle: Settle) -> None:
         """Tell the sender, and all others too unless the command itself was wrong (clause I2M-CMD-15)."""
         if error.code in ("device_error", "timeout"):
-            self._mqtt.publish_error(device.id, "COMMAND_FAILED", self._mask.text(error.message))
+            self._mqtt.publish_error(device.id, "COMMAND_FAILED", self._mask.text(str(error.message)))
         settle(error)
 
     def _respond(self, device_id: str, identity: str | None, result: Result) -> None:
+        self._mqtt.figures.count_command(_outcome(result))
         if isinstance(result, CommandError):
-            text = self._mask.text(result.message)
-            _log.warning("command %s for %s: %s (%s)", identity or "without id", device_id[:80], text, result.code)
+            text = self._mask.text(str(result.message))
+            _log.warning("command %.80r for %.80r: %s (%s)", identity, device_id, text, result.code)
             answer = {"status": "error", "error": self._error(result)}
         else:
             answer = {"status": "success", "result": dict(result)}
-        if identity is not None:
+        if identity is not None and is_level(device_id):
             self._mqtt.say(f"devices/{device_id}/cmd/response", {"cmd_id": identity, **answer})
 
     def _error(self, error: CommandError) -> dict[str, Any]:
-        return {"code": error.code, "message": self._mask.text(error.message), "retriable": error.retriable}
+        text = self._mask.text(str(error.message))
+        return {"code": str(error.code), "message": text, "retriable": bool(error.retriable)}
 
     # ------------------------------------------------------------------ commands to a group
     def _on_group_command(self, message: Message) -> None:
@@ -165,7 +175,9 @@ class Desk:
             order = commands.read(document, self._clock.now())
             members = self._members(group_id)
         except CommandError as error:
-            _log.warning("command %s for group %s: %s (%s)", identity, group_id[:80], error.message, error.code)
+            self._mqtt.figures.count_command(error.code)
+            identity = identity or commands.rescued_id(message.payload)
+            _log.warning("command %.80r for group %.80r: %s (%s)", identity, group_id, error.message, error.code)
             self._respond_group(group_id, identity, {"status": "error", "results": {}, "error": self._error(error)})
             return
         if self._is_repeated(message, identity):
@@ -175,6 +187,7 @@ class Desk:
             self._order(member, order, partial(self._take, answer, member))
 
     def _take(self, answer: GroupAnswer, member: DeviceState, result: Result) -> None:
+        self._mqtt.figures.count_command(_outcome(result))
         if isinstance(result, CommandError):
             answer.take(member.id, {"status": "error", "error": self._error(result)})
         else:
@@ -186,11 +199,12 @@ class Desk:
             raise CommandError("unknown_device", f"there is no group {group_id!r}")
         if not group.get("enabled", True):
             raise CommandError("device_disabled", f"the group {group_id!r} is disabled")
-        found = (self._devices.get(name) for name in group.get("devices", []) if isinstance(name, str))
+        names = dict.fromkeys(name for name in group.get("devices", []) if isinstance(name, str))
+        found = (self._devices.get(name) for name in names)
         return [device for device in found if device is not None and device.enabled]
 
     def _respond_group(self, group_id: str, identity: str | None, body: Mapping[str, Any]) -> None:
-        if identity is not None:
+        if identity is not None and is_level(group_id):
             self._mqtt.say(f"groups/{group_id}/cmd/response", {"cmd_id": identity, **body})
 
     # ------------------------------------------------------------------ gets
@@ -208,10 +222,10 @@ class Desk:
     async def _answer(self, device: DeviceState, wanted: list[str] | None) -> None:
         if wanted is None and self._poller.read is not None:
             await self._poller.publish_reading(device)
-        elif wanted is None:
-            self._mqtt.republish_state(device.id)
-        else:
+        elif wanted is not None:
             await self._answer_part(device, wanted)
+        elif not self._mqtt.republish_state(device.id):
+            self._mqtt.publish_error(device.id, "STATE_UNKNOWN", "the device has not told its state yet", "warning")
 
     async def _answer_part(self, device: DeviceState, wanted: list[str]) -> None:
         try:
@@ -220,6 +234,30 @@ class Desk:
         except Exception as error:  # noqa: BLE001 - whatever a hook raises, there is no answer now, and the error is told
             text = self._mask.text(describe(error))
             self._mqtt.publish_error(device.id, "CONNECTION_FAILED", text)
+
+
+def _outcome(result: Result) -> str:
+    return result.code if isinstance(result, CommandError) else "success"
+
+
+def _effect(result: Any, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values that took effect, by what set_device_state has returned.
+
+    Raises:
+        CommandError: The device did not take them, or the hook returned what it must not.
+    """
+    if result is True or result is None:
+        return values
+    if result is False:
+        raise CommandError("device_error", "the device did not take the values", retriable=True)
+    try:
+        found = plain(result)
+    except PayloadError as error:
+        raise CommandError("device_error", f"set_device_state returned what cannot be told: {error}") from None
+    if not isinstance(found, dict):
+        kind = type(result).__name__
+        raise CommandError("device_error", f"set_device_state must return True, False or a dict, and returned a {kind}")
+    return found
 
 
 def _wanted(payload: bytes) -> list[str] | None:

@@ -1,8 +1,10 @@
 """What is known of one device while the connector runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from iot2mqtt_sdk.properties import Property
 from iot2mqtt_sdk.runtime.engine import Lane, Timer
 
 OFFLINE_AFTER = 2
@@ -24,29 +26,37 @@ class DeviceState:
         config: What hooks are given as device_config.
         enabled: Whether it is polled and may be commanded.
         model: For devices_list.
+        name: What people call it.
+        properties: What its properties are, where that is described.
         online: Whether it could be reached the last time; unknown counts as not.
         lane: Keeps what is done with it in order.
         timer: The next poll.
         failures: Failed attempts in a row.
         said: The availability that was published on this connection.
         polling: Whether a poll is queued or runs.
+        since: When that was queued, in monotonic seconds.
+        hanging: Whether it has been for so long that the device counts as offline.
     """
 
     id: str
     config: Any
     enabled: bool
     model: str | None
+    name: str | None = None
+    properties: Mapping[str, Property] = field(default_factory=dict)
     lane: Lane = field(default_factory=Lane)
     timer: Timer = field(default_factory=lambda: Timer(_nothing))
     online: bool = False
     failures: int = 0
     said: str | None = None
     polling: bool = False
+    since: float = 0.0
+    hanging: bool = False
 
     @property
     def failed(self) -> bool:
         """Whether it has failed often enough to count as offline."""
-        return self.failures >= OFFLINE_AFTER
+        return self.hanging or self.failures >= OFFLINE_AFTER
 
     def backoff(self) -> int:
         """Return how many update intervals to wait after the last failure."""

@@ -13,6 +13,8 @@ from iot2mqtt_sdk.runtime.hooks import call
 _log = logging.getLogger("iot2mqtt")
 
 Handler = Callable[[str, Any], Any]
+WAITING = 1000
+"""Messages of one device or group that may wait for a handler; further ones are left out."""
 
 
 class Dispatcher:
@@ -49,6 +51,9 @@ class Dispatcher:
         subject = "/".join(suffix.split("/")[:2])
         with self._lock:
             lane = self._lanes.setdefault(subject, Lane())
+            if len(lane.usual) >= WAITING:
+                _log.warning("%d messages wait for the handlers of %s; one on %s is left out", WAITING, subject, topic)
+                return
             for pattern, handler in self._handlers:
                 if matches(pattern, suffix):
                     self._engine.submit(lane, lambda handler=handler: _handle(handler, topic, payload))  # type: ignore[misc]

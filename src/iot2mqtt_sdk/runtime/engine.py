@@ -24,6 +24,8 @@ THREADS = 512
 """Threads at the most: as many devices may be slow at the same time without delaying the others."""
 IDLE = 30.0
 """Seconds without work after which a thread ends."""
+CANCELLED = 1000
+"""Cancelled timers that may lie about until they are cleared away, so that commands of long timeouts fill no memory."""
 URGENT_IN_A_ROW = 20
 """Urgent jobs of a lane before one of the others gets its turn, so that no flood of commands stops the polling."""
 
@@ -72,6 +74,7 @@ class Engine:
         self._quiet = threading.Condition(self._lock)
         self._ready: deque[Lane] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
+        self._crowded = CANCELLED
         self._numbers = itertools.count()
         self._threads = 0
         self._idle = 0
@@ -122,10 +125,20 @@ class Engine:
         timer = Timer(action)
         entry = (self._clock.monotonic() + seconds, next(self._numbers), timer)
         with self._lock:
+            if len(self._timers) > self._crowded:
+                self._timers = [known for known in self._timers if not known[2].cancelled]
+                heapq.heapify(self._timers)
+                self._crowded = 2 * len(self._timers) + CANCELLED
             heapq.heappush(self._timers, entry)
             if self._timers[0] is entry:
                 self._time.notify()
         return timer
+
+    def overdue(self) -> float:
+        """Return by how many seconds the earliest timer is late."""
+        now = self._clock.monotonic()
+        with self._lock:
+            return max(0.0, now - self._timers[0][0]) if self._timers else 0.0
 
     # ------------------------------------------------------------------ lanes
     def _offer(self, lane: Lane) -> None:
@@ -137,8 +150,16 @@ class Engine:
         if self._idle >= len(self._ready) or self._threads >= THREADS:
             self._work.notify()
             return
-        self._threads += 1
-        threading.Thread(target=self._serve, name=f"iot2mqtt-{self._threads}", daemon=True).start()
+        thread = threading.Thread(target=self._serve, name=f"iot2mqtt-{self._threads + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if self._threads == 0:
+                raise
+            _log.exception("the system gives no further thread: slow devices now delay others")
+            self._work.notify()
+        else:
+            self._threads += 1
 
     def _serve(self) -> None:
         while (lane := self._next()) is not None:
@@ -173,7 +194,7 @@ class Engine:
             awaitable = job.send(value) if error is None else job.throw(error)
         except StopIteration:
             self._finish(lane)
-        except Exception:  # noqa: BLE001 - jobs handle what can be foreseen; a fault must not end the serving thread
+        except BaseException:  # noqa: BLE001 - jobs handle what can be foreseen; no fault may end the serving thread
             _log.exception("a job failed in a way that nobody foresaw")
             self._finish(lane)
         else:
@@ -208,7 +229,7 @@ class Engine:
                 continue
             try:
                 timer.action()
-            except Exception:  # noqa: BLE001 - as in a lane: one fault must not stop the time for all
+            except BaseException:  # noqa: BLE001 - as in a lane: one fault must not stop the time for all
                 _log.exception("something that was due failed in a way that nobody foresaw")
 
     def _due(self) -> Timer | None:
@@ -217,5 +238,5 @@ class Engine:
                 left = self._timers[0][0] - self._clock.monotonic() if self._timers else None
                 if left is not None and left <= 0:
                     return heapq.heappop(self._timers)[2]
-                self._time.wait(left)
+                self._time.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
             return None

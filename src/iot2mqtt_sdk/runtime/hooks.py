@@ -24,8 +24,15 @@ class _Handover:
 
 
 async def call(hook: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a hook and return its result; to be awaited in a job only."""
-    result = hook(*arguments)
+    """Call a hook and return its result; to be awaited in a job only.
+
+    Raises:
+        RuntimeError: The hook called sys.exit: one device must not end the connector.
+    """
+    try:
+        result = hook(*arguments)
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"a hook called for the end of the program: {error!r}") from error
     return await _Handover(result) if hasattr(result, "__await__") else result
 
 
@@ -58,6 +65,6 @@ def call_aside(
         wake.set()
 
     threading.Thread(target=run, name="iot2mqtt-hook", daemon=True).start()
-    if not wake.wait(timeout):
+    if not wake.wait(timeout) and timeout is not None:
         return TimeoutError(f"{getattr(hook, '__name__', 'the hook')} has not returned within {timeout:g} s")
     return outcome[0] if outcome else None

@@ -2,8 +2,9 @@
 
 import logging
 
-from iot2mqtt_sdk.client import Message, MQTTClient
+from iot2mqtt_sdk.client import MQTTClient
 from iot2mqtt_sdk.runtime.engine import Engine
+from iot2mqtt_sdk.runtime.inbox import Message
 
 _log = logging.getLogger("iot2mqtt")
 
@@ -41,4 +42,4 @@ class Leftovers:
 
     def _end(self) -> None:
         for pattern in PATTERNS:
-            self._mqtt.unroute(pattern)
+            self._mqtt.unroute(pattern, self._look)

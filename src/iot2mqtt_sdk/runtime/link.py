@@ -31,8 +31,12 @@ IN_FLIGHT = 1000
 """Messages that may be unacknowledged at a time."""
 TAKEN_OVER = 3
 """Connections in a row that were good and did not last, from which on another process of the same name is suspected."""
+CONNACK = 3.0, 10.0
+"""Seconds that the broker may take to answer CONNECT, at the least and at the most; the keep-alive is in between."""
 _PATIENCE = 0.7
 """Part of the keep-alive after which a silent broker is asked, and again given up (clause I2M-STATUS-09)."""
+_STEPS = 5
+"""Attempts after which the delay grows no more: a power of thousands of them would be beyond a float."""
 
 
 def delay_after(attempt: int, *, quick: bool, jitter: float) -> float:
@@ -45,7 +49,7 @@ def delay_after(attempt: int, *, quick: bool, jitter: float) -> float:
     """
     if quick:
         return 0.1 + 0.3 * jitter
-    return min(1.0 * 1.6**attempt * (1 + 0.3 * jitter), LONGEST_DELAY - jitter)
+    return min(1.6 ** min(attempt, _STEPS) * (1 + 0.3 * jitter), LONGEST_DELAY - jitter)
 
 
 class Link:
@@ -84,7 +88,7 @@ class Link:
         self._on_down = on_down
         self._on_message = on_message
         self._on_acknowledged = on_acknowledged
-        self._tls = _tls_context(settings) if settings.tls else None
+        self._tls = tls_context(settings) if settings.tls else None
         self._client: paho.Client | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -99,9 +103,10 @@ class Link:
     # ------------------------------------------------------------------ from any thread
     def start(self) -> None:
         """Begin to connect in the background."""
-        if self._thread is None or not self._thread.is_alive():
-            self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name="iot2mqtt-link", daemon=True)
+        if self._thread is None or self._stopping.is_set():
+            # A thread that is stuck in connecting keeps the event that tells it to end.
+            self._stopping = threading.Event()
+            self._thread = threading.Thread(target=self._run, args=(self._stopping,), name="iot2mqtt-link", daemon=True)
             self._thread.start()
 
     def stop(self, grace: float) -> None:
@@ -146,16 +151,16 @@ class Link:
             client.unsubscribe(topic_filter)
 
     # ------------------------------------------------------------------ the link's thread
-    def _run(self) -> None:
+    def _run(self, stopping: threading.Event) -> None:
         attempt = 0
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             began = time.monotonic()
-            was_up = self._connect_once()
-            if self._stopping.is_set():
+            was_up = self._connect_once(stopping)
+            if stopping.is_set():
                 return
             stable = was_up and time.monotonic() - began > STABLE
             self._suspect(brief=was_up and not stable)
-            self._stopping.wait(delay_after(attempt, quick=stable, jitter=random.random()))
+            stopping.wait(delay_after(attempt, quick=stable, jitter=random.random()))
             attempt = 0 if stable else attempt + 1
 
     def _suspect(self, *, brief: bool) -> None:
@@ -169,7 +174,7 @@ class Link:
                 self._client_id,
             )
 
-    def _connect_once(self) -> bool:
+    def _connect_once(self, stopping: threading.Event) -> bool:
         """Connect and serve the connection until it ends; whether it was good for a while."""
         client = self._new_client()
         with closing(Pump(client)) as pump:
@@ -177,28 +182,34 @@ class Link:
                 client.connect(self._settings.host, self._settings.port, self._settings.keepalive)
             except (OSError, ValueError) as error:
                 place = f"{self._settings.host}:{self._settings.port}"
-                self._complain(f"the broker {place} cannot be reached: {_reason(error)}")
+                self._complain(f"the broker {place} cannot be reached: {explain(error)}")
                 return False
-            self._serve(client, pump)
+            self._serve(client, pump, stopping)
         was_up = self._mid == 0
         self._on_down()
         return was_up
 
-    def _serve(self, client: paho.Client, pump: Pump) -> None:
-        # CONNECT carries the keep-alive that was set; from here on paho asks earlier, because one that waits for the
-        # whole keep-alive, twice, notices a dead connection later than the contract allows.
-        client._keepalive = self._settings.keepalive * _PATIENCE  # type: ignore[assignment] # noqa: SLF001
+    def _serve(self, client: paho.Client, pump: Pump, stopping: threading.Event) -> None:
+        self._watch(client, max(CONNACK[0], min(CONNACK[1], self._settings.keepalive * _PATIENCE)))
         self._mid = None
         self._granted.clear()
         self._client = client
-        if self._stopping.is_set():
+        if stopping.is_set():
             client.disconnect()
         try:
             pump.run(self._settings.keepalive)
         except OSError as error:
-            self._complain(f"the connection to the broker failed: {_reason(error)}")
+            self._complain(f"the connection to the broker failed: {explain(error)}")
+        except Exception:  # noqa: BLE001 - a fault of one connection must not be the last of the link
+            _log.exception("the connection to the broker failed in a way that nobody foresaw; trying again")
         finally:
             self._client = None
+            _drop(client)
+
+    @staticmethod
+    def _watch(client: paho.Client, seconds: float) -> None:
+        """Have paho ask after so many seconds of silence whether the broker is there, and give it up after as many."""
+        client._keepalive = seconds  # type: ignore[assignment] # noqa: SLF001
 
     def _new_client(self) -> paho.Client:
         settings = self._settings
@@ -222,10 +233,14 @@ class Link:
         client.on_socket_open = _send_at_once
         return client
 
-    def _connected(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _connected(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._complain(f"the broker refused the connection: {reason}; check MQTT_USERNAME and MQTT_PASSWORD")
             return
+        # CONNECT carried the keep-alive that was set. paho would wait for the whole of it, twice, and so notice a dead
+        # connection later than the contract allows.
+        keepalive = getattr(properties, "ServerKeepAlive", None) or self._settings.keepalive
+        self._watch(client, keepalive * _PATIENCE)
         filters = self._filters()
         if filters:
             self._mid = client.subscribe([(topic_filter, 1) for topic_filter in filters])[1]
@@ -234,16 +249,22 @@ class Link:
 
     def _subscribed(self, client: paho.Client, _data: Any, mid: int, reasons: Any, _properties: Any) -> None:
         refused = sum(reason.is_failure for reason in reasons)
+        if refused and mid != self._mid:
+            _log.warning("the broker refused a subscription: mend its access rules")
+            return
         if refused:
             self._complain(f"the broker refused {refused} of our subscriptions: mend its access rules")
             client.disconnect()
-        elif mid == self._mid:
+            return
+        if mid == self._mid:
             self._up()
         with self._news:
             self._granted.add(mid)
             self._news.notify_all()
 
-    def _published(self, _client: paho.Client, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
+    def _published(self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            _log.warning("the broker did not take a message: %s; mend its access rules", reason)
         self._on_acknowledged(mid)
 
     def _up(self) -> None:
@@ -258,7 +279,7 @@ class Link:
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         try:
             self._on_message(message.topic, bytes(message.payload), message.retain)
-        except Exception:  # noqa: BLE001 - one message that a handler stumbles over must not end the connection
+        except BaseException:  # noqa: BLE001 - not even a handler's sys.exit may end the connection
             _log.exception("a message on %s was not handled", message.topic)
 
     def _complain(self, trouble: str) -> None:
@@ -274,18 +295,32 @@ def _send_at_once(_client: paho.Client, _data: Any, connection: Any) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _reason(error: Exception) -> str:
+def _drop(client: paho.Client) -> None:
+    """Close the socket of a connection that a fault has left open; paho has closed all others."""
+    connection = client.socket()
+    if isinstance(connection, socket.socket):
+        connection.close()
+
+
+def explain(error: Exception) -> str:
+    """Return why there is no connection, for people."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message}); check MQTT_CA_CERTS"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def _tls_context(settings: Settings) -> ssl.SSLContext:
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """Return how to speak TLS with the broker.
+
+    Raises:
+        ConfigurationError: A file that the settings name is missing or wrong.
+    """
     try:
         context = ssl.create_default_context(cafile=settings.ca_certs)
         if settings.certfile is not None:
-            context.load_cert_chain(settings.certfile, settings.keyfile)
+            # Without a password here, a key that needs one would have it asked for on the terminal.
+            context.load_cert_chain(settings.certfile, settings.keyfile, password="")
     except (OSError, ValueError) as error:
         names = "MQTT_CA_CERTS, MQTT_CERTFILE and MQTT_KEYFILE"
-        raise ConfigurationError(f"TLS cannot be set up from {names}: {_reason(error)}") from None
+        raise ConfigurationError(f"TLS cannot be set up from {names}: {explain(error)}") from None
     return context

@@ -2,10 +2,10 @@
 
 import logging
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 _log = logging.getLogger("iot2mqtt")
 
@@ -13,6 +13,17 @@ UNACKNOWLEDGED = 2000
 """Messages that may be on their way at a time; what comes then waits, so that a silent broker fills no memory."""
 WAITING = 1000
 """Messages other than the latest of a topic that wait at the most; the oldest go first."""
+BRIEF = 5.0
+"""Seconds within which a broker closes the connection on a message that it refuses."""
+TRIES = 5
+"""Brief connections in a row that may end with a message on the same topic first in line, before that is dropped.
+
+A broker closes the connection on a message that it refuses, a too large one for instance. To send it for ever would
+keep the instance, with all of its devices, offline for ever.
+"""
+
+BURST = 50_000
+"""The same while there is a connection, where a burst need only wait for the broker to keep up."""
 
 Send = Callable[["Outgoing"], int | None]
 
@@ -23,7 +34,7 @@ class Outgoing:
 
     Attributes:
         topic: The whole topic.
-        body: The value that becomes JSON; an object gets the time of sending where it is `stamped`.
+        text: The JSON text; an object gets the time of sending where it is `stamped`.
         qos: 0, 1 or 2.
         retain: Whether the broker keeps it.
         latest: Whether it makes an older one on the same topic worthless, as a state does.
@@ -31,7 +42,7 @@ class Outgoing:
     """
 
     topic: str
-    body: Any
+    text: bytes
     qos: int
     retain: bool
     latest: bool = False
@@ -45,17 +56,17 @@ class _Waiting:
         self._latest: OrderedDict[str, Outgoing] = OrderedDict()
         self._others: deque[Outgoing] = deque()
 
-    def put(self, message: Outgoing) -> bool:
-        """Keep a message; False where an older one had to go for it."""
+    def put(self, message: Outgoing, most: int) -> int:
+        """Keep a message, and at the most so many that are not the latest of a topic; return how many had to go."""
         if message.latest:
             self._latest.pop(message.topic, None)
             self._latest[message.topic] = message
-            return True
+            return 0
         self._others.append(message)
-        if len(self._others) <= WAITING:
-            return True
-        self._others.popleft()
-        return False
+        gone = max(0, len(self._others) - most)
+        for _ in range(gone):
+            self._others.popleft()
+        return gone
 
     def take(self) -> Outgoing | None:
         """Remove and return the message to send first: what cannot be said again goes before states."""
@@ -87,6 +98,9 @@ class Outbox:
         self._sent: dict[int, Outgoing] = {}
         self._acknowledged: deque[int] = deque()
         self._lost = 0
+        self._opened = 0.0
+        self._suspect: str | None = None
+        self._tries = 0
 
     def put(self, messages: Iterable[Outgoing]) -> None:
         """Send messages now, or as soon as the broker is there and keeps up."""
@@ -99,22 +113,40 @@ class Outbox:
         """There is a connection: send what waits."""
         with self._lock:
             self._open = True
+            self._opened = time.monotonic()
             self._acknowledged.clear()
-            lost, self._lost = self._lost, 0
             self._pump()
-        if lost:
-            _log.warning("%d messages were dropped while the broker was away: only the latest %d wait", lost, WAITING)
 
     def close(self) -> None:
         """The connection is gone: keep what was not acknowledged, to be sent before what has come since."""
         with self._lock:
             self._open = False
+            self._note_acknowledged()
+            self._drop_what_ends_connections()
             later, self._waiting = self._waiting, _Waiting()
             for message in self._sent.values():
                 self._keep(message)
             self._sent.clear()
             for message in later.drain():
                 self._keep(message)
+
+    def _drop_what_ends_connections(self) -> None:
+        number = next(iter(self._sent), None)
+        if number is None or time.monotonic() - self._opened > BRIEF:
+            self._suspect = None
+            return
+        first = self._sent[number]
+        self._tries = self._tries + 1 if first.topic == self._suspect else 1
+        self._suspect = first.topic
+        if self._tries >= TRIES:
+            del self._sent[number]
+            _log.error(
+                "%d connections in a row ended when a message of %d bytes on %s was sent; it is dropped: the broker "
+                "seems to refuse it",
+                TRIES,
+                len(first.text),
+                first.topic,
+            )
 
     def acknowledge(self, number: int) -> None:
         """Note that the broker has a message.
@@ -128,15 +160,21 @@ class Outbox:
     def _settle(self) -> None:
         while self._acknowledged and self._lock.acquire(blocking=False):
             try:
-                while self._acknowledged:
-                    self._sent.pop(self._acknowledged.popleft(), None)
+                self._note_acknowledged()
                 self._pump()
             finally:
                 self._lock.release()
 
+    def _note_acknowledged(self) -> None:
+        while self._acknowledged:
+            self._sent.pop(self._acknowledged.popleft(), None)
+
     def _pump(self) -> None:
         while self._open and len(self._sent) < UNACKNOWLEDGED and (message := self._waiting.take()) is not None:
             self._pass_on(message)
+        if self._lost and self._open and not self._waiting:
+            lost, self._lost = self._lost, 0
+            _log.warning("%d messages were dropped: only the latest %d wait while the broker is away", lost, WAITING)
 
     def _put(self, message: Outgoing) -> None:
         if self._open and not self._waiting and len(self._sent) < UNACKNOWLEDGED:
@@ -153,5 +191,4 @@ class Outbox:
             self._sent[number] = message
 
     def _keep(self, message: Outgoing) -> None:
-        if not self._waiting.put(message):
-            self._lost += 1
+        self._lost += self._waiting.put(message, BURST if self._open else WAITING)

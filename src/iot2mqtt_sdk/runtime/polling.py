@@ -14,6 +14,8 @@ from iot2mqtt_sdk.runtime.hooks import call
 
 _log = logging.getLogger("iot2mqtt")
 
+HANGING = 5.0
+"""Seconds, and at least two intervals, after which a poll that has not ended is told of."""
 MANY = 50
 """Devices from which on the first polls are spread over the interval."""
 
@@ -61,6 +63,8 @@ class Poller:
         device.timer = self._engine.after(seconds, partial(self._due, device))
 
     def _due(self, device: DeviceState) -> None:
+        if device.polling:
+            self._check_hanging(device)
         self._submit(device)
         if device.failures == 0 and self._interval is not None:
             self._schedule(device, self._interval)
@@ -69,7 +73,20 @@ class Poller:
         """Poll a device soon; while it is still busy with the last poll, this one is left out."""
         if not device.polling:
             device.polling = True
+            device.since = self._clock.monotonic()
             self._engine.submit(device.lane, lambda: self._poll(device))
+
+    def _check_hanging(self, device: DeviceState) -> None:
+        """Tell once of a device whose poll does not come to an end: nobody else would."""
+        seconds = self._clock.monotonic() - device.since
+        if device.hanging or self._stopped or self._interval is None or seconds < max(HANGING, 2 * self._interval):
+            return
+        device.hanging = True
+        device.online = False
+        text = f"the device has not been read for {seconds:.0f} s: get_device_state does not return"
+        _log.warning("%s: %s", device.id, text)
+        self._mqtt.publish_error(device.id, "TIMEOUT", text)
+        self.say_availability(device)
 
     async def _poll(self, device: DeviceState) -> None:
         failed_before = device.failures > 0
@@ -107,7 +124,11 @@ class Poller:
         """
         if self.read is None:
             return self._mqtt.last_state(device.id) or {}
-        state = await call(self.read, device.id, device.config)
+        began, state = self._clock.monotonic(), None
+        try:
+            state = await call(self.read, device.id, device.config)
+        finally:
+            self._mqtt.figures.count_poll(began, self._clock.monotonic(), good=isinstance(state, Mapping))
         if not isinstance(state, Mapping):
             raise PayloadError(f"get_device_state must return a dict of property to value, not {type(state).__name__}")
         return state
@@ -116,6 +137,7 @@ class Poller:
     def reached(self, device: DeviceState) -> None:
         """There is news of a device, so it is there."""
         device.failures = 0
+        device.hanging = False
         device.online = True
         self.say_availability(device)
 
@@ -123,6 +145,7 @@ class Poller:
         if self._stopped:
             return
         device.failures += 1
+        device.hanging = False
         retry: dict[str, Any] = {"attempt": device.failures}
         if self._interval is not None:
             seconds = self._interval * device.backoff() * random.uniform(0.9, 1.1)

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iot2mqtt_sdk.clock import Clock
+from iot2mqtt_sdk.errors import BrokerError
+from iot2mqtt_sdk.jsontext import decode
+from iot2mqtt_sdk.runtime.inbox import Inbox, Message
 
+RESPONSES = "devices/+/cmd/response"
 KEPT = 300.0
 """Seconds for which a response is kept for somebody who has not asked for it yet."""
 
@@ -28,7 +32,32 @@ class Replies:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._following = threading.Lock()
         self._expected: OrderedDict[str, _Expected] = OrderedDict()
+
+    def follow(self, inbox: Inbox, patience: float) -> None:
+        """Have the responses brought here; to be called before a command is sent, because some come at once.
+
+        Args:
+            inbox: Where they arrive.
+            patience: Seconds to wait for the broker's acknowledgement.
+
+        Raises:
+            BrokerError: The broker does not grant the subscription.
+        """
+        with self._following:
+            if inbox.has(RESPONSES, self._arrived) or inbox.route(RESPONSES, self._arrived, patience):
+                return
+            inbox.unroute(RESPONSES, self._arrived)
+        raise BrokerError("the broker has not granted the subscription to responses: is the client connected?")
+
+    def _arrived(self, message: Message) -> None:
+        try:
+            response = decode(message.payload)
+        except ValueError:
+            return
+        if isinstance(response, dict):
+            self.take(response)
 
     def expect(self, identity: str, callback: Callable[[Response], Any] | None = None) -> None:
         """Be ready for a response, before its command is sent.

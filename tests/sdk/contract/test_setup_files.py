@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from iot2mqtt_sdk.contract import actions, manifest, setup
 from iot2mqtt_sdk.contract.actions import ACTION_OUTPUT, ActionInput
 from iot2mqtt_sdk.contract.manifest import Manifest
-from iot2mqtt_sdk.contract.setup import Problem, Setup, check
+from iot2mqtt_sdk.contract.setup import Setup
+from iot2mqtt_sdk.contract.setup_check import Problem, check
 from iot2mqtt_sdk.contract.templating import holds, placeholders, resolve
 
 MODELS: dict[str, TypeAdapter[Any]] = {

@@ -1,0 +1,80 @@
+"""The built wheel, installed where the sources are not, judges a connector."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+MINUTES = 60.0
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST_"))}
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=inherited,
+        capture_output=True,
+        text=True,
+        timeout=10 * MINUTES,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    built = run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, REPOSITORY, cwd=folder)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def test_the_wheel_carries_the_contract_and_both_packages_and_nothing_else(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    contract = REPOSITORY / "src" / "iot2mqtt_sdk" / "contract"
+    schemas = {f"iot2mqtt_sdk/contract/schemas/{file.name}" for file in contract.glob("schemas/*.json")}
+    assert schemas
+    needed = {
+        "iot2mqtt_sdk/contract/clauses.toml",
+        "iot2mqtt_sdk/py.typed",
+        "iot2mqtt_conformance/py.typed",
+        "iot2mqtt_conformance/plugin.py",
+    }
+    assert (schemas | needed) - names == set()
+    folders = {name.split("/")[0] for name in names}
+    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {
+        "iot2mqtt_sdk",
+        "iot2mqtt_conformance",
+    }
+
+
+def test_the_installed_wheel_judges_a_connector_without_the_sources(wheel: Path, tmp_path: Path) -> None:
+    connector = tmp_path / "hostile"
+    shutil.copytree(REPOSITORY / "reference_connectors" / "hostile", connector)
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    installed = run(python, "-m", "pip", "install", "--quiet", f"{wheel}[conformance,embedded]", cwd=tmp_path)
+    assert installed.returncode == 0, installed.stderr
+
+    located = run(
+        python,
+        "-c",
+        "import json, iot2mqtt_sdk, iot2mqtt_conformance as c; print(json.dumps([iot2mqtt_sdk.__file__, c.__file__]))",
+        cwd=tmp_path,
+    )
+    assert all(Path(file).is_relative_to(environment) for file in json.loads(located.stdout))
+
+    judged = run(environment / "bin" / "pytest", "--iot2mqtt-conformance", cwd=connector)
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert "I2M-" in run(environment / "bin" / "iot2mqtt", "contract", "clauses", cwd=tmp_path).stdout
