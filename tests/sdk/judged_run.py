@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.sdk.brokers import Faults, Recorder
+from tests.sdk.workshop import Workshop
+
 from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.declaration import Declaration, load
 from iot2mqtt_conformance.names import KEEPALIVE, PREFIX
@@ -15,8 +18,6 @@ from iot2mqtt_conformance.transcript import Record, Transcript
 from iot2mqtt_conformance.verdict import Outcome
 from iot2mqtt_conformance.view import View
 from iot2mqtt_sdk import BaseConnector
-from tests.sdk.brokers import Faults, Recorder
-from tests.sdk.workshop import Workshop
 
 PATIENCE = 15.0
 """Seconds that anything may take."""
@@ -61,9 +62,7 @@ class JudgedRun:
         broker: The broker's port.
     """
 
-    def __init__(
-        self, kind: type[BaseConnector], config: dict[str, Any], *, workshop: Workshop, broker: int
-    ) -> None:
+    def __init__(self, kind: type[BaseConnector], config: dict[str, Any], *, workshop: Workshop, broker: int) -> None:
         self.base = f"site/{uuid4().hex}"
         self.root = f"{self.base}/v1/instances/box"
         self.records: list[Record] = []
