@@ -64,8 +64,8 @@ def check(folder: Path, *options: str) -> Result:
 
 def lines(folder: Path) -> list[str]:
     result = check(folder)
-    assert result.exit_code == (1 if result.output else 0)
-    return result.output.splitlines()
+    assert result.exit_code == (1 if result.stdout else 0)
+    return result.stdout.splitlines()
 
 
 def changed(where: str, value: Any) -> Any:
@@ -89,7 +89,7 @@ def test_every_connector_of_ours_is_clean() -> None:
 
 def test_a_clean_connector_has_no_findings_and_exits_with_0(folder: Path) -> None:
     assert lines(folder) == []
-    assert json.loads(check(folder, "--json").output) == []
+    assert json.loads(check(folder, "--json").stdout) == []
 
 
 STEPS = "flows/0/steps"
@@ -212,7 +212,7 @@ def test_findings_as_json_have_file_path_and_message(folder: Path) -> None:
     put(folder, "manifest.json", MANIFEST | {"colour": "red"})
     result = check(folder, "--json")
     assert result.exit_code == 1
-    assert json.loads(result.output) == [
+    assert json.loads(result.stdout) == [
         {
             "file": "manifest.json",
             "path": "/colour",

@@ -31,4 +31,6 @@ def check(*, folder: Path, as_json: bool) -> None:
     else:
         for finding in findings:
             click.echo(finding)
+        if not findings:
+            click.echo("no faults found", err=True)
     sys.exit(1 if findings else 0)

@@ -26,8 +26,8 @@ class Messages:
 
     def value(self, topic: str, payload: Any, qos: int, *, retain: bool) -> Outgoing:
         """Any value; a text or bytes that already are a JSON object or array are taken as that."""
-        if qos not in (0, 1, 2):
-            raise PayloadError(f"qos must be 0, 1 or 2, not {qos!r}")
+        if isinstance(qos, bool) or qos not in (0, 1, 2):
+            raise PayloadError(f"qos must be 0, 1 or 2, not {qos!r}; retain=True is given by name")
         return Outgoing(checked_topic(topic), encode(_parsed(payload)), qos, retain, latest=retain)
 
     def object(self, suffix: str, body: Mapping[str, Any]) -> Outgoing:
