@@ -44,8 +44,9 @@ docs: .venv/.dev ## Build the documentation into site/
 soak: .venv/.dev ## Run the tests that take long
 	@$(BIN)/pytest -q -n 4 --dist worksteal -m soak
 
-bench: .venv/.dev ## Measure the reference connectors
+bench: .venv/.dev ## Measure the reference connectors, and the SDK beside others
 	@$(BIN)/python -m benchmarks.references
+	@$(BIN)/python -m benchmarks.sdk
 
 clean: ## Remove what was made
 	@rm -rf .venv site dist conformance-report
