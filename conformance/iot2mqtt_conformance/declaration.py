@@ -8,10 +8,13 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from iot2mqtt_conformance import declared_actions
 from iot2mqtt_conformance.contract import clauses
+from iot2mqtt_conformance.declared_actions import Action
 
 FILE_NAME = "conformance.toml"
 
@@ -45,7 +48,7 @@ class Declaration:
     Attributes:
         path: The file itself.
         name: CONNECTOR_TYPE.
-        command: The program and its arguments.
+        command: The program and its arguments; empty where the connector is an image.
         workdir: Where it is started.
         instance: The instance configuration that the suite starts from.
         start_deadline: Seconds from start to `online`.
@@ -54,7 +57,14 @@ class Declaration:
         reporting: `polling` or `events`.
         extra_topics: Filters outside the instance's namespace that the connector may use.
         excluded: Clause ids that do not apply to this connector, each with its reason.
+        expected_failures: Clause ids that are known not to be honoured yet, each with its reason.
         stimuli: Commands that act on the world outside the connector.
+        actions: Action scripts, and inputs to call them with.
+        setup: The setup.json, if one is declared.
+        manifest: The manifest.json, if one is declared.
+        image: The image that is started in the place of a command.
+        build: The folder that this image is built from.
+        attach: `instance` and `base_topic` of one that runs already, where they are not the usual ones.
     """
 
     path: Path
@@ -68,10 +78,16 @@ class Declaration:
     reporting: str
     extra_topics: tuple[str, ...]
     excluded: Mapping[str, str]
+    expected_failures: Mapping[str, str]
     devices: tuple[Device, ...]
     stimuli: Mapping[str, Any]
     peripherals: tuple[Peripheral, ...]
-    actions: Mapping[str, Any]
+    actions: tuple[Action, ...]
+    setup: Path | None = None
+    manifest: Path | None = None
+    image: str = ""
+    build: Path | None = None
+    attach: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def configured(self) -> list[str]:
@@ -95,6 +111,11 @@ class Declaration:
             return None
         return next((device for device in self.devices if self.switch_of(device)), None)
 
+    def struck(self, stimulus: str) -> str:
+        """Return the device that a stimulus acts on: the enabled one that its command names."""
+        words: list[str] = self.stimuli[stimulus]
+        return next(word for word in words if word in self.enabled)
+
     @staticmethod
     def switch_of(device: Device) -> tuple[str, Any, Any] | None:
         """Return a writable property of a device with two different values of it."""
@@ -102,6 +123,17 @@ class Declaration:
             other = next((value for value in values if value != values[0]), None)
             if other is not None:
                 return name, values[0], other
+        return None
+
+    @property
+    def grouped(self) -> tuple[list[Device], str, Any, Any] | None:
+        """Two or more devices that can be commanded together: a property and two values that all of them take."""
+        for first in self.devices:
+            for name, values in first.writable.items():
+                for one, other in combinations(values, 2):
+                    able = [d for d in self.devices if _takes(d, name, one) and _takes(d, name, other)]
+                    if other != one and len(able) > 1:
+                        return able, name, one, other
         return None
 
     def missing_need(self, need: str | None) -> str | None:
@@ -113,10 +145,21 @@ class Declaration:
             return None if name in self.stimuli else f"no stimulus `{name}` is declared"
         if kind == "reporting":
             return None if self.reporting == name else f"reporting is `{self.reporting}`"
+        if kind == "actions" and name:
+            found = any(getattr(action, name) for action in self.actions)
+            return None if found else f"no declared action has `{name}`"
         return None if need in self.features else f"the feature `{need}` is not declared"
 
 
+def _takes(device: Device, name: str, value: Any) -> bool:
+    return any(value == known and type(value) is type(known) for known in device.writable.get(name, ()))
+
+
 _FLAGS = ("commands", "groups", "property_topics", "secrets", "tls", "pipeline")
+_STARTED = ("command", "image", "build")
+"""What a connector is started from."""
+_STRIKING = {"device_fails", "device_recovers", "device_slow", "event"}
+"""Stimuli that act on one device."""
 _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "": {
         "connector": dict,
@@ -125,10 +168,15 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "stimuli": dict,
         "peripherals": list,
         "actions": dict,
+        "expected_failures": dict,
+        "attach": dict,
     },
+    "attach": {"instance": str, "base_topic": str},
     "connector": {
         "name": str,
         "command": list,
+        "image": str,
+        "build": str,
         "workdir": str,
         "instance": str,
         "setup": str,
@@ -150,8 +198,12 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 
-def load(path: Path) -> Declaration:
+def load(path: Path, *, attached: bool = False) -> Declaration:
     """Read a declaration from a conformance.toml, or from the folder that holds it.
+
+    Args:
+        path: The file, or the folder.
+        attached: Whether the connector runs already, so that its program need not be here.
 
     Raises:
         DeclarationError: It is missing or wrong.
@@ -160,17 +212,30 @@ def load(path: Path) -> Declaration:
     if not file.is_file():
         raise DeclarationError(f"{file} does not exist: write one, or name a connector with --iot2mqtt-connector=PATH")
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse(file.read_text(encoding="utf-8"), file, attached=attached)
+    except UnicodeDecodeError as error:
         raise DeclarationError(f"{file} is not TOML: {error}") from None
-    return _Reader(file).declaration(document)
+
+
+def parse(text: str, file: Path, *, attached: bool = False) -> Declaration:
+    """Read a declaration from a text that stands, or is to stand, in a file.
+
+    Raises:
+        DeclarationError: It is wrong.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DeclarationError(f"{file} is not TOML: {error}") from None
+    return _Reader(file, attached=attached).declaration(document)
 
 
 class _Reader:
     """Turns one TOML document into a Declaration, naming file and key in every error."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, attached: bool) -> None:
         self.file = file
+        self.attached = attached
 
     def fault(self, sentence: str) -> DeclarationError:
         return DeclarationError(f"{self.file}: {sentence}")
@@ -182,9 +247,12 @@ class _Reader:
         connector = self.keys("connector", document["connector"])
         features = self.keys("features", document.get("features", {}))
         stimuli = self.keys("stimuli", document.get("stimuli", {}))
-        for key in ("name", "command", "instance"):
+        started = [key for key in _STARTED if connector.get(key)]
+        for key in ("name", *([] if started or self.attached else ["command"]), "instance"):
             if not connector.get(key):
                 raise self.fault(f"[connector] has no `{key}`")
+        if len(started) > 1:
+            raise self.fault(f"[connector] has {' and '.join(f'`{key}`' for key in started)}: only one can be started")
         reporting = features.get("reporting", "polling")
         if reporting not in {"polling", "events"}:
             raise self.fault(f"[features] reporting is `{reporting}`: it must be `polling` or `events`")
@@ -192,9 +260,16 @@ class _Reader:
         present = {flag for flag in _FLAGS if features.get(flag)}
         present |= {key for key in ("setup", "manifest") if key in connector}
         present |= {"actions"} if document.get("actions") else set()
-        command = self.command("[connector] command", connector["command"], workdir)
+        present |= {"image"} if {"image", "build"} & set(started) else set()
+        command = self.command("[connector] command", connector["command"], workdir) if "command" in started else ()
         instance = self.instance(connector["instance"])
-        return Declaration(
+        excluded = self.reasons("features.excluded", features.get("excluded", {}))
+        expected_failures = self.reasons("expected_failures", document.get("expected_failures", {}))
+        for clause in excluded.keys() & expected_failures.keys():
+            raise self.fault(
+                f"{clause} is in [features.excluded] and in [expected_failures]: it can only be one of them"
+            )
+        declared = Declaration(
             path=self.file,
             name=connector["name"],
             command=command,
@@ -205,12 +280,33 @@ class _Reader:
             features=frozenset(present),
             reporting=reporting,
             extra_topics=tuple(features.get("extra_topics", [])),
-            excluded=self.excluded(features.get("excluded", {})),
+            excluded=excluded,
+            expected_failures=expected_failures,
             devices=self.devices(document.get("devices", []), instance, commands="commands" in present),
-            stimuli=stimuli,
+            stimuli=self.stimuli(stimuli, instance, workdir),
             peripherals=self.peripherals(document.get("peripherals", []), workdir),
-            actions=document.get("actions", {}),
+            actions=declared_actions.read(document.get("actions", {}), self.beside(connector, "setup"), self.fault),
+            setup=self.beside(connector, "setup"),
+            manifest=self.beside(connector, "manifest"),
+            image=connector.get("image", ""),
+            build=self.built(connector),
+            attach=self.keys("attach", document.get("attach", {})),
         )
+        if "groups" in present and declared.grouped is None:
+            raise self.fault(
+                "[features] groups = true needs two [[devices]] entries that share a writable property"
+                " and two different values of it"
+            )
+        return declared
+
+    def beside(self, connector: Mapping[str, Any], key: str) -> Path | None:
+        return self.file.parent / connector[key] if key in connector else None
+
+    def built(self, connector: Mapping[str, Any]) -> Path | None:
+        folder = self.beside(connector, "build")
+        if folder is not None and not (folder / "Dockerfile").is_file():
+            raise self.fault(f"[connector] build: {folder} holds no Dockerfile")
+        return folder
 
     def keys(self, table: str, value: dict[str, Any]) -> dict[str, Any]:
         known = _KEYS[table]
@@ -240,7 +336,7 @@ class _Reader:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         program = command[0]
         found = shutil.which(workdir / program) if os.sep in program else shutil.which(program, path=path)
-        if found is None:
+        if found is None and not self.attached:
             raise self.fault(
                 f"{place} starts `{program}`, which is neither on PATH nor an executable file in {workdir}"
             )
@@ -264,14 +360,14 @@ class _Reader:
             raise self.fault(f"[connector] instance: {file} has no enabled device, so nothing could be judged")
         return dict(document)
 
-    def excluded(self, table: dict[str, Any]) -> dict[str, str]:
+    def reasons(self, place: str, table: dict[str, Any]) -> dict[str, str]:
         for clause, reason in table.items():
             if clause not in clauses():
                 near = difflib.get_close_matches(clause, clauses(), n=1)
                 meant = f": did you mean {near[0]}?" if near else ""
-                raise self.fault(f"[features.excluded] names {clause}, which is no clause of the contract{meant}")
+                raise self.fault(f"[{place}] names {clause}, which is no clause of the contract{meant}")
             if not isinstance(reason, str) or not reason.strip():
-                raise self.fault(f"[features.excluded] {clause} needs a reason that the report can show")
+                raise self.fault(f"[{place}] {clause} needs a reason that the report can show")
         return table
 
     def devices(self, tables: list[Any], instance: Mapping[str, Any], *, commands: bool) -> tuple[Device, ...]:
@@ -292,6 +388,31 @@ class _Reader:
                 " and two different values of it"
             )
         return tuple(found)
+
+    def stimuli(self, table: dict[str, Any], instance: Mapping[str, Any], workdir: Path) -> dict[str, Any]:
+        enabled = {d["device_id"] for d in instance["devices"] if d.get("enabled", True)}
+        for name in table.keys() & _STRIKING:
+            words = self.command(f"[stimuli] {name}", table[name], workdir)
+            if not enabled & set(words):
+                raise self.fault(
+                    f"[stimuli] {name} must hold the id of the device that it acts on as a word of its own, and none of"
+                    f" {', '.join(sorted(enabled))} is in it"
+                )
+        if "device_recovers" in table and "device_fails" not in table:
+            raise self.fault("[stimuli] has device_recovers, but no device_fails that it could end")
+        if "init_fails" in table:
+            self.init_fails(table["init_fails"])
+        return table
+
+    def init_fails(self, stimulus: dict[str, Any]) -> None:
+        for key, table in stimulus.items():
+            if key not in {"env", "config"} or not isinstance(table, dict):
+                raise self.fault(
+                    f"[stimuli] init_fails has `{key}`: it must hold `env`, variables of the environment, and"
+                    " `config`, keys of the instance configuration"
+                )
+        if not all(isinstance(text, str) for text in stimulus.get("env", {}).values()) or not any(stimulus.values()):
+            raise self.fault("[stimuli] init_fails must set something: texts in `env`, or values in `config`")
 
     def peripherals(self, tables: list[Any], workdir: Path) -> tuple[Peripheral, ...]:
         found = []

@@ -3,26 +3,27 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiomqtt
 
+from iot2mqtt_conformance.adoption.attach import NOTICED, Attached, restore, why_not
 from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.contract import Clause, clauses
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.launch import LaunchError
+from iot2mqtt_conformance.payloads import payloads
 from iot2mqtt_conformance.rig import Stage
 from iot2mqtt_conformance.scenarios import SCENARIOS
-from iot2mqtt_conformance.scenarios.fuzz import payloads
 from iot2mqtt_conformance.services.base import Broker, ServiceError
 from iot2mqtt_conformance.smoke import diagnose
 from iot2mqtt_conformance.transcript import Recorder, Transcript
 from iot2mqtt_conformance.verdict import Outcome, Verdict
 from iot2mqtt_conformance.view import View
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Scenarios played at the same time: two cores, and most of a scenario is waiting."""
 
 
@@ -70,16 +71,26 @@ def judge(clause: Clause, declaration: Declaration, played: Played) -> Verdict:
         return Verdict(Outcome.NOT_APPLICABLE, seen=reason)
     if played.smoke is not None:
         return Verdict(Outcome.NOT_RUN, seen="the connector did not come online, see the smoke item")
-    return JUDGES[clause.id].function(View(played.transcript), declaration)
+    view = View(played.transcript)
+    if attached(view):
+        reason = why_not(clause.id, set(JUDGES[clause.id].scenarios) - played.durations.keys())
+        if reason is not None:
+            return Verdict(Outcome.NOT_JUDGED, seen=reason)
+    return JUDGES[clause.id].function(view, declaration)
 
 
-def needed(declaration: Declaration, chosen: Iterable[str]) -> list[str]:
-    """Return the scenarios that the chosen clauses need, the first launch always among them."""
+def attached(view: View) -> bool:
+    """Whether a transcript is of a connector that was running already."""
+    return any(run.facts.get("attached") for run in view.runs())
+
+
+def needed(declaration: Declaration, chosen: Iterable[str], possible: Collection[str] = SCENARIOS) -> list[str]:
+    """Return the scenarios that the chosen clauses need and that are possible, the first launch always among them."""
     asked = {"boot"}
     for clause_id in chosen:
         if not_applicable(clauses()[clause_id], declaration) is None:
             asked |= set(JUDGES[clause_id].scenarios)
-    return [name for name in SCENARIOS if name in asked]
+    return [name for name in SCENARIOS if name in asked and name in possible]
 
 
 def play(
@@ -89,24 +100,25 @@ def play(
     new_broker: Callable[[], Broker],
     seed: int,
     progress: Callable[[str], None],
+    running: Attached | None = None,
 ) -> Played:
-    """Play the scenarios and return what happened.
+    """Play the scenarios and return what happened; of a connector that runs already, those that are possible.
 
     Raises:
         ServiceError: The broker could not be started.
         CutShortError: The broker died while scenarios were running.
     """
-    names = needed(declaration, chosen)
+    names = needed(declaration, chosen, running.scenarios if running else SCENARIOS)
     # Generating takes a while, during which no connector may be waiting for an answer.
     generated = payloads(seed) if "fuzz" in names else []
-    return asyncio.run(_play(declaration, names, new_broker, (seed, generated), progress))
+    return asyncio.run(_play(declaration, names, new_broker, (seed, generated, running), progress))
 
 
 async def _play(
     declaration: Declaration,
     names: list[str],
     new_broker: Callable[[], Broker],
-    seeded: tuple[int, list[bytes]],
+    given: tuple[int, list[bytes], Attached | None],
     progress: Callable[[str], None],
 ) -> Played:
     fallen: asyncio.Future[Broker] = asyncio.get_running_loop().create_future()
@@ -120,7 +132,10 @@ async def _play(
 
     broker = watched()
     recorder = Recorder()
-    stage = Stage(declaration, recorder, broker, watched, secrets.token_hex(3), *seeded)
+    seed, generated, running = given
+    if running is not None:
+        declaration = replace(declaration, start_deadline=NOTICED)
+    stage = Stage(declaration, recorder, broker, watched, secrets.token_hex(3), seed, generated, attached=running)
     played = Played(recorder.transcript, None)
     try:
         await broker.start()
@@ -187,9 +202,12 @@ async def _all(stage: Stage, names: list[str], played: Played, progress: Callabl
         group.create_task(one("boot"))
         await stage.smoke_ended_or_passed()
         if stage.smoke_passed.is_set():
-            for name in names:
+            # A connector that runs already has to bear one after the other, and may not survive strange payloads.
+            for name in sorted(names, key="fuzz".__eq__):
                 if name != "boot":
                     group.create_task(one(name))
+    if stage.attached is not None and stage.smoke_passed.is_set():
+        await restore(stage)
 
 
 __all__ = ["CutShortError", "Played", "ServiceError", "judge", "judged", "needed", "not_applicable", "play"]

@@ -1,12 +1,16 @@
 """The suite's own MQTT connection: it speaks to the connector through the broker, past the proxy."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from types import TracebackType
-from typing import Protocol, Self
+from types import MappingProxyType, TracebackType
+from typing import Any, Protocol, Self
 from uuid import uuid4
 
 import aiomqtt
+
+MOST_AT_ONCE = 50
+"""Publications that may be under way without a warning."""
 
 
 class OnSeen(Protocol):
@@ -19,8 +23,11 @@ class OnSeen(Protocol):
 class Observer:
     """Publishes, and follows topics; after a broker's restart call `again`."""
 
-    def __init__(self, address: tuple[str, int], on_seen: OnSeen) -> None:
+    def __init__(
+        self, address: tuple[str, int], on_seen: OnSeen, *, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         self._address = address
+        self._options = options
         self._on_seen = on_seen
         self._followed: list[str] = []
         self._stack = AsyncExitStack()
@@ -39,7 +46,9 @@ class Observer:
 
     async def _connect(self) -> None:
         host, port = self._address
-        client = aiomqtt.Client(host, port, identifier=f"suite-{uuid4().hex[:12]}", max_queued_outgoing_messages=0)
+        name = f"suite-{uuid4().hex[:12]}"
+        client = aiomqtt.Client(host, port, identifier=name, max_queued_outgoing_messages=0, **self._options)
+        client.pending_calls_threshold = MOST_AT_ONCE
         self._client = await self._stack.enter_async_context(client)
         reader = asyncio.create_task(self._read(client))
         self._stack.push_async_callback(_cancel, reader)
@@ -83,14 +92,16 @@ async def _cancel(task: asyncio.Task[None]) -> None:
         await task
 
 
-async def retained(address: tuple[str, int], topic: str) -> str | None:
+async def retained(
+    address: tuple[str, int], topic: str, *, options: Mapping[str, Any] = MappingProxyType({})
+) -> str | None:
     """Return what a broker keeps for a topic, as a new subscriber sees it, or None.
 
     A message of our own on a second topic, sent after the subscription, proves that nothing retained was coming.
     """
     sentinel = f"conformance-suite/{uuid4().hex}"
     host, port = address
-    async with aiomqtt.Client(host, port, identifier=f"suite-{uuid4().hex[:12]}") as client:
+    async with aiomqtt.Client(host, port, identifier=f"suite-{uuid4().hex[:12]}", **options) as client:
         await client.subscribe(sentinel, qos=1)
         await client.subscribe(topic, qos=1)
         await client.publish(sentinel, b"", qos=1)

@@ -28,12 +28,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add(
         "--iot2mqtt-services",
-        choices=["auto", "local", "embedded"],
+        choices=["auto", "local", "embedded", "docker"],
         default="auto",
-        help="`local` (mosquitto on this machine), `embedded` (amqtt from pip) or `auto` (the first that works)",
+        help="`local` (mosquitto on this machine), `embedded` (amqtt from pip), `docker` (mosquitto in a container) or"
+        " `auto` (the first that works)",
     )
     add("--iot2mqtt-clauses", default="*", metavar="GLOB", help="only these clauses, e.g. 'I2M-CMD-*'")
-    add("--iot2mqtt-report", metavar="DIR", help="write report.json and transcript.ndjson into this folder")
+    add("--iot2mqtt-strict", action="store_true", help="a SHOULD that is not honoured fails the run")
+    add(
+        "--iot2mqtt-report",
+        metavar="DIR",
+        help="write a page, report.json, a badge and the transcript of each connector into this folder",
+    )
+    add(
+        "--iot2mqtt-transcript",
+        metavar="FILE",
+        help="judge a recorded transcript again, without starting the connector or a broker",
+    )
+    add(
+        "--iot2mqtt-broker",
+        metavar="URL",
+        help="judge a connector that runs already on this broker, mqtt://user:password@host:port or mqtts://…, by what"
+        " can be seen and asked from outside; it is commanded as declared, and neither started nor stopped",
+    )
+    add("--iot2mqtt-ca", metavar="FILE", help="certificates that are trusted for mqtts:// (default: the system's)")
+    add(
+        "--iot2mqtt-rough",
+        action="store_true",
+        help="with --iot2mqtt-broker: also send bursts of commands, and payloads that nobody should send",
+    )
     add("--iot2mqtt-seed", type=int, metavar="N", help="the seed of generated payloads (default: random, and printed)")
 
 

@@ -34,7 +34,7 @@ class _Faults:
 
     accepting: bool = True
     swallowing: bool = False
-    dropping_pubacks: bool = False
+    losing_pubacks: tuple[str, ...] = ()
     refusal: int | None = None
     latency: float = 0.0
 
@@ -190,7 +190,7 @@ class _Link:
         """Tell of a packet, then pass it on unless a fault is in the way."""
         if self.over:
             return
-        lost = self.faults.swallowing or (self.faults.dropping_pubacks and packet.type == "PUBACK")
+        lost = self.faults.swallowing or (sender.direction in self.faults.losing_pubacks and packet.type == "PUBACK")
         if packet.type == "DISCONNECT":
             self._ended_by = self._ended_by or sender.name
             self._clean = self._clean or sender is self.client
@@ -286,9 +286,10 @@ class Proxy:
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
+        self.port = 0
 
     async def start(self, upstream: tuple[str, int], on_event: OnEvent) -> None:
-        """Begin to listen.
+        """Begin to listen: on the port that `port` names, or on a free one where that is 0.
 
         Args:
             upstream: Host and port of the broker.
@@ -302,8 +303,8 @@ class Proxy:
         """
         self._upstream = upstream
         self._tell = on_event
-        self._server = await asyncio.get_running_loop().create_server(self._caller, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.get_running_loop().create_server(self._caller, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Stop listening and reset what is connected; a second call does nothing."""
@@ -324,10 +325,10 @@ class Proxy:
         """Lead connections from now on to another broker."""
         self._upstream = upstream
 
-    def cut(self) -> None:
-        """Reset every live connection, on both sides."""
+    def cut(self, *, reset: bool = True) -> None:
+        """End every live connection, on both sides: reset it, or close it after what is still to be written."""
         for link in list(self._links):
-            link.end("proxy", reset=True)
+            link.end("proxy", reset=reset)
 
     def accept(self, accepting: bool) -> None:
         """Serve callers, or reset each at once and tell of conn.refused."""
@@ -351,9 +352,9 @@ class Proxy:
         """Pass on what comes from now on, in each direction, so many seconds later."""
         self._faults.latency = seconds
 
-    def drop_pubacks(self, dropping: bool) -> None:
-        """Lose every PUBACK, both ways; or stop to do so."""
-        self._faults.dropping_pubacks = dropping
+    def drop_pubacks(self, dropping: bool, *, ways: tuple[str, ...] = ("c2b", "b2c")) -> None:
+        """Lose every PUBACK, both ways or one; or stop to do so."""
+        self._faults.losing_pubacks = ways if dropping else ()
 
     def _caller(self) -> asyncio.Protocol:
         self._count += 1

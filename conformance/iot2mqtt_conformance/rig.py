@@ -10,28 +10,50 @@ import json
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import uuid4
 
 from iot2mqtt_conformance.declaration import Declaration
-from iot2mqtt_conformance.launch import LaunchError, PeripheralProcess, Process, connector_environment
-from iot2mqtt_conformance.names import DISABLED, KEEPALIVE, NEIGHBOUR, PREFIX
-from iot2mqtt_conformance.observer import Observer
+from iot2mqtt_conformance.launch import LaunchError, Process, connector_environment
+from iot2mqtt_conformance.launch_image import AT_ONCE, SIGN_OF_LIFE, Container, open_up
+from iot2mqtt_conformance.names import DISABLED, NEIGHBOUR, PREFIX
+from iot2mqtt_conformance.observer import Observer, retained
+from iot2mqtt_conformance.peripherals import READY_WITHIN, Peripherals, filled, placed
 from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_conformance.proxy import Proxy
+from iot2mqtt_conformance.readonly import snapshot
 from iot2mqtt_conformance.services.base import Broker
+from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.transcript import Record, Recorder
 
 PATIENCE = 5.0
 """Seconds that an answer may take, before the measured round trip is added."""
+STRUCK_WITHIN = 10.0
+"""Seconds that the command of a stimulus may take."""
 ROUND_TRIPS = 10
 """How many measured round trips every deadline grows by."""
+
+
+class Attachment(Protocol):
+    """A connector that runs already, elsewhere."""
+
+    instance: str
+    base: str
+
+    def setting(self, asked: "Setting") -> "Setting":
+        """Return what of a scenario's setting is so anyway."""
+
+    async def enter(self, rig: "Rig", stack: AsyncExitStack) -> Observer:
+        """Listen to it from now on, and return what speaks to it."""
+
+    async def kept(self, topic: str) -> str | None:
+        """Return what its broker keeps for a topic."""
 
 
 @dataclass(slots=True)
@@ -47,6 +69,9 @@ class Stage:
         seed: The seed of generated payloads.
         payloads: Those payloads, made before anything is timed.
         round_trip: Seconds that a question took in the smoke phase.
+        image: The image of a connector that is started as one, once it is there.
+        turn: Held by a container that starts.
+        attached: The connector that runs already, where none is launched.
     """
 
     declaration: Declaration
@@ -57,6 +82,9 @@ class Stage:
     seed: int
     payloads: list[bytes]
     round_trip: float = 0.0
+    image: str = ""
+    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    attached: Attachment | None = None
     smoke_passed: asyncio.Event = field(default_factory=asyncio.Event)
     smoke_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -70,27 +98,6 @@ class Stage:
     def deadline(self, seconds: float) -> float:
         """Return a deadline in seconds, widened by the round trip of this connector on this machine."""
         return seconds + ROUND_TRIPS * self.round_trip
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """How one launch differs from the usual one.
-
-    Attributes:
-        interval: update_interval in seconds.
-        tz: The time zone variable.
-        username: MQTT_USERNAME; None leaves it unset.
-        password: MQTT_PASSWORD; None leaves it unset.
-        env_file: Lines of the .env file.
-        config_text: Turns the instance file's text into what is written instead; None writes no file.
-    """
-
-    interval: float = 1.0
-    tz: str = "UTC"
-    username: str | None = "conformance"
-    password: str | None = field(default="pa55-" + "word", repr=False)
-    env_file: str = ""
-    config_text: Callable[[str], str] | None = str
 
 
 def is_publish(record: Record, topic: str) -> bool:
@@ -109,17 +116,34 @@ def publishing(topic: str) -> Callable[[Record], bool]:
     return lambda record: is_publish(record, topic)
 
 
+def saying(topic: str) -> Callable[[Record], bool]:
+    """Return a predicate: the connector publishes on a topic, and not for want of an acknowledgement."""
+    return lambda record: is_publish(record, topic) and not record.data["dup"]
+
+
 class Rig:
     """A running connector with everything around it; an async context manager that leaves nothing behind."""
 
-    def __init__(self, stage: Stage, run: str, *, setting: Setting | None = None, broker: Broker | None = None) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        run: str,
+        *,
+        setting: Setting | None = None,
+        broker: Broker | None = None,
+        instance_of: str | None = None,
+        base_of: str | None = None,
+    ) -> None:
         self.stage = stage
         self.run = run
         self.setting = setting or Setting()
         self.broker = broker or stage.broker
         # Longer than the 23 bytes that a client id had in MQTT 3.1, so that cutting it down to them shows.
-        self.instance = f"{run.replace('.', '_')}_{stage.salt}_conformance"
-        self.base = f"site{stage.salt}/{run}"
+        self.instance = f"{(instance_of or run).replace('.', '_')}_{stage.salt}_conformance"
+        self.base = f"site{stage.salt}/{base_of or run}"
+        if stage.attached is not None:
+            self.setting = stage.attached.setting(self.setting)
+            self.instance, self.base = stage.attached.instance, stage.attached.base
         self.root = f"{self.base}/v1/instances/{self.instance}"
         self.proxy = Proxy()
         self._stack = AsyncExitStack()
@@ -127,6 +151,10 @@ class Rig:
         self._process: Process | None = None
         self._observer: Observer | None = None
         self.config: dict[str, Any] = {}
+        self.mute: Callable[[dict[str, Any]], bool] = lambda _facts: False
+        """Says of a packet that it is not to be written down."""
+        self.tap: Callable[[Record], object] = lambda _record: None
+        """Told of everything on the wire right after it is written down, and before it is passed on."""
 
     # ------------------------------------------------------------------ life
     async def __aenter__(self) -> Self:
@@ -145,44 +173,42 @@ class Rig:
         await self._stack.aclose()
 
     async def _set_up(self) -> None:
+        if self.stage.attached is not None:
+            self.config = dict(self.stage.declaration.instance)
+            self.note("run", announce=True, environment_set=[], config=self.config, tz=self.setting.tz, attached=True)
+            self._observer = await self.stage.attached.enter(self, self._stack)
+            return
         folder = Path(tempfile.mkdtemp(prefix="iot2mqtt-"))
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        await self.proxy.start((self.broker.host, self.broker.port), self._on_wire)
         self._stack.push_async_callback(self.proxy.close)
+        if self.setting.late:
+            self.proxy.port = free_port()
+        else:
+            await self.open()
         self._observer = Observer((self.broker.host, self.broker.port), self._on_seen)
         await self._stack.enter_async_context(self._observer)
         await self._observer.follow(self.topic("status"))
-        self._places = {"port": free_port()} if self.stage.declaration.peripherals else {}
-        for peripheral in self.stage.declaration.peripherals:
-            await self._start_peripheral(peripheral.name, peripheral.command, peripheral.ready)
+        peripherals = Peripherals(self.stage.declaration, self.run, seconds=self.stage.deadline(READY_WITHIN))
+        self._places = (await self._stack.enter_async_context(peripherals)).places
         self.config = self._configuration()
         environment = self._environment(folder)
         self.note("run", announce=True, environment_set=sorted(environment), config=self.config, tz=self.setting.tz)
         self._write_files(folder)
-        await self._launch(environment)
-
-    async def _start_peripheral(self, name: str, command: tuple[str, ...], ready: str) -> None:
-        port = self._places["port"] if f"{name}.port" not in self._places and len(self._places) == 1 else free_port()
-        self._places[f"{name}.port"] = port
-        own = {**self._places, "port": port}
-        process = PeripheralProcess(
-            [_fill(part, own) for part in command],
-            cwd=self.stage.declaration.workdir,
-            env=connector_environment({}),
-            label=f"{self.run}:{name}",
-            ready=_fill(ready, own),
-        )
-        self._stack.push_async_callback(process.stop)
-        await process.start(self.stage.deadline(10))
+        self._stack.callback(self._look_at_files, folder, snapshot(folder))
+        for suffix, payload in self.setting.retained.items():
+            await self.send(suffix, payload, retain=True, probe="retained", kept=payload.decode())
+        await self._launch(folder, environment)
 
     def _configuration(self) -> dict[str, Any]:
-        config: dict[str, Any] = _place(copy.deepcopy(dict(self.stage.declaration.instance)), self._places)
+        config: dict[str, Any] = placed(copy.deepcopy(dict(self.stage.declaration.instance)), self._places)
         first = next(device for device in config["devices"] if device.get("enabled", True))
         config["devices"].append({**first, "device_id": DISABLED, "enabled": False})
+        config.setdefault("groups", []).extend(self.setting.groups)
         config.update(instance_id=self.instance, connector_type=self.stage.declaration.name)
         if self.stage.declaration.reporting == "polling":
             config["update_interval"] = self.setting.interval
-        return config
+        changed: dict[str, Any] = placed(self.setting.configure(config), self._places)
+        return changed
 
     def _environment(self, folder: Path) -> dict[str, str]:
         chosen = {
@@ -198,42 +224,94 @@ class Rig:
             "MQTT_PASSWORD": self.setting.password,
             "MQTT_BASE_TOPIC": self.base,
             "MQTT_CLIENT_PREFIX": PREFIX,
-            "MQTT_QOS": "1",
-            "MQTT_RETAIN": "true",
-            "MQTT_KEEPALIVE": str(KEEPALIVE),
-            "LOG_LEVEL": "INFO",
+            "MQTT_QOS": None if self.setting.qos is None else str(self.setting.qos),
+            "MQTT_RETAIN": self.setting.retain,
+            "MQTT_KEEPALIVE": str(self.setting.keepalive),
+            "LOG_LEVEL": self.setting.log_level,
             "TZ": self.setting.tz,
+            **self.setting.env,
         }
         return {name: value for name, value in chosen.items() if value is not None}
 
     def _write_files(self, folder: Path) -> None:
         for name in ("instances", "shared", "secrets"):
             (folder / name).mkdir()
-        (folder / ".env").write_text(self.setting.env_file, encoding="utf-8")
+        for ending, text in self.setting.secrets.items():
+            (folder / "secrets" / f"{self.instance}{ending}").write_text(text, encoding="utf-8")
+        (folder / ".env").write_text(self.setting.env_file.replace("{port}", str(self.proxy.port)), encoding="utf-8")
         if self.setting.config_text is not None:
             text = self.setting.config_text(json.dumps(self.config, indent=2))
             (folder / "instances" / f"{self.instance}.json").write_text(text, encoding="utf-8")
         neighbour = {"instance_id": NEIGHBOUR, "devices": [{"device_id": f"{NEIGHBOUR}1"}], "groups": []}
         text = json.dumps({**self.config, **neighbour})
         (folder / "instances" / f"{NEIGHBOUR}.json").write_text(text, encoding="utf-8")
+        if self.stage.image:
+            open_up(folder)
 
-    async def _launch(self, environment: Mapping[str, str]) -> None:
+    def _program(self, environment: Mapping[str, str]) -> Process:
         declaration = self.stage.declaration
-        self._process = Process(
-            [_fill(part, self._places) for part in declaration.command],
+        return Process(
+            [filled(part, self._places) for part in declaration.command],
             cwd=declaration.workdir,
             env=connector_environment(environment),
             label=self.run,
-            on_line=lambda stream, line: self.stage.recorder.add(self.run, "out", stream=stream, line=line),
-            on_exit=lambda code: self.stage.recorder.add(self.run, "proc.exit", code=code),
+            on_line=self._on_line,
+            on_exit=self._on_exit,
         )
+
+    def _image(self, folder: Path, environment: Mapping[str, str]) -> Container:
+        return Container(
+            self.stage.image,
+            folder=folder,
+            env=environment,
+            label=self.run,
+            healthy=self.setting.healthy,
+            on_line=self._on_line,
+            on_exit=self._on_exit,
+        )
+
+    async def _launch(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._process = self._image(folder, environment) if self.stage.image else self._program(environment)
         self._stack.push_async_callback(self._process.close)
-        await self._process.start()
-        self.stage.recorder.add(self.run, "proc.start", pid=self._process.pid)
+        if isinstance(self._process, Container):
+            await self._start_in_turn(self._process)
+        else:
+            await self._start(self._process)
+
+    async def _start(self, process: Process) -> None:
+        await process.start()
+        self.stage.recorder.add(self.run, "proc.start", pid=process.pid)
+
+    async def _start_in_turn(self, container: Container) -> None:
+        """Let few containers start at once: many would starve each other past every deadline."""
+        async with self.stage.turn:
+            since = self.mark
+            await self._start(container)
+            await self.stage.recorder.wait(
+                self.run,
+                lambda r: r.kind in {"out", "conn.open", "conn.refused", "proc.exit"} or r.kind.startswith("tls."),
+                since=since,
+                seconds=SIGN_OF_LIFE,
+            )
+            await container.look_up()
 
     # ------------------------------------------------------------------ records
+    def _on_line(self, stream: str, line: str) -> None:
+        self.stage.recorder.add(self.run, "out", stream=stream, line=line)
+
+    def _on_exit(self, code: int) -> None:
+        self.stage.recorder.add(self.run, "proc.exit", code=code)
+
     def _on_wire(self, kind: str, facts: dict[str, Any]) -> None:
-        self.stage.recorder.add(self.run, kind, **facts)
+        if kind == "packet" and self.mute(facts):
+            return
+        self.tap(self.stage.recorder.add(self.run, kind, **facts))
+
+    def _look_at_files(self, folder: Path, before: Mapping[str, int]) -> None:
+        """Write down what has happened to the files that are read-only to the connector."""
+        now = snapshot(folder)
+        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        self.stage.recorder.add(self.run, "files", looked_at=len(before), changed=changed)
 
     def _on_seen(self, topic: str, payload: bytes, *, retained: bool) -> None:
         text = payload.decode("utf-8", "replace")
@@ -247,6 +325,10 @@ class Rig:
                 "username": self.setting.username,
                 "password": self.setting.password,
                 "interval": self.setting.interval,
+                "qos": 1 if self.setting.qos is None else self.setting.qos,
+                "retain": self.setting.retain != "false",
+                "keepalive": self.setting.keepalive,
+                "log_level": self.setting.log_level,
             }
             return self.stage.recorder.add(self.run, "run", **names, **setting, **facts)
         return self.stage.recorder.add(self.run, "step", name=name, **facts)
@@ -266,7 +348,39 @@ class Rig:
             self.note("timeout", what=what, seconds=limit)
         return record
 
+    async def kept(self, suffix: str) -> str | None:
+        """Return what the broker keeps for a topic below the instance, as a new subscriber sees it."""
+        if self.stage.attached is not None:
+            return await self.stage.attached.kept(self.topic(suffix))
+        return await retained((self.broker.host, self.broker.port), self.topic(suffix))
+
     # ------------------------------------------------------------------ the connector
+    async def open(self) -> None:
+        """Listen where the connector looks for its broker."""
+        await self.proxy.start((self.broker.host, self.broker.port), self._on_wire)
+
+    @property
+    def pid(self) -> int:
+        """The connector's process id.
+
+        Raises:
+            LaunchError: It was not started.
+        """
+        if self._process is None or self._process.pid is None:
+            raise LaunchError("the connector was not started")
+        return self._process.pid
+
+    @property
+    def container(self) -> str:
+        """The name of the connector's container.
+
+        Raises:
+            LaunchError: It is no image.
+        """
+        if not isinstance(self._process, Container):
+            raise LaunchError("the connector was not started as an image")
+        return self._process.name
+
     def topic(self, suffix: str) -> str:
         """Return a full topic below the instance."""
         return f"{self.root}/{suffix}"
@@ -281,11 +395,15 @@ class Rig:
 
     async def states(self, *, since: int = 0, seconds: float = PATIENCE) -> bool:
         """Wait for a state of every enabled device."""
+        return await self.states_of(self.stage.declaration.enabled, since=since, seconds=seconds)
+
+    async def states_of(self, devices: Iterable[str], *, since: int = 0, seconds: float = PATIENCE) -> bool:
+        """Wait for a state of each of these devices; one that is only sent again does not count."""
         waits = [
             self.until(
-                publishing(self.topic(f"devices/{device}/state")), f"state of {device}", since=since, seconds=seconds
+                saying(self.topic(f"devices/{device}/state")), f"state of {device}", since=since, seconds=seconds
             )
-            for device in self.stage.declaration.enabled
+            for device in devices
         ]
         return all(await asyncio.gather(*waits))
 
@@ -299,6 +417,31 @@ class Rig:
         if self._process is not None:
             self._process.signal(number)
         return record
+
+    async def stimulate(self, name: str) -> bool:
+        """Let something happen to the world outside the connector, as declared; whether that was possible."""
+        command = [filled(part, self._places) for part in self.stage.declaration.stimuli[name]]
+        said: list[str] = []
+        stimulus = Process(
+            command,
+            cwd=self.stage.declaration.workdir,
+            env=connector_environment({}),
+            label=f"{self.run}:{name}",
+            on_line=lambda _stream, line: said.append(line),
+            on_exit=lambda code: self.note("stimulus_end", stimulus=name, code=code, said=" | ".join(said[-5:])),
+        )
+        since = self.note("stimulus", stimulus=name, device=self.stage.declaration.struck(name)).i
+        try:
+            await stimulus.start()
+            ended = await self.until(
+                lambda r: r.kind == "step" and r.data["name"] == "stimulus_end",
+                f"the end of the stimulus {name}",
+                since=since,
+                seconds=STRUCK_WITHIN,
+            )
+        finally:
+            await stimulus.close()
+        return ended is not None and ended.data["code"] == 0
 
     # ------------------------------------------------------------------ messages
     async def send(self, suffix: str, payload: bytes, *, retain: bool = False, **facts: Any) -> Record:
@@ -328,19 +471,18 @@ class Rig:
         stamp = timestamp or datetime.now(UTC).isoformat().replace("+00:00", "Z")
         body = {"id": command_id, "timestamp": stamp, "values": dict(values), "timeout": 5000}
         payload = json.dumps({key: value for key, value in body.items() if value is not None}).encode()
+        facts = {"device": device, "values": dict(values), "timestamp": stamp}
+        return await self.order(f"devices/{device}", payload, probe=probe, command_id=command_id, **facts)
+
+    async def order(
+        self, target: str, payload: bytes, *, probe: str, command_id: str | None, **facts: Any
+    ) -> Record | None:
+        """Send a command as it stands to a device or a group, and wait for its response where it has an id."""
         since = self.mark
-        await self.send(
-            f"devices/{device}/cmd",
-            payload,
-            probe=probe,
-            device=device,
-            id=command_id,
-            values=dict(values),
-            timestamp=stamp,
-        )
+        await self.send(f"{target}/cmd", payload, probe=probe, id=command_id, **facts)
         if command_id is None:
             return None
-        topic = self.topic(f"devices/{device}/cmd/response")
+        topic = self.topic(f"{target}/cmd/response")
         return await self.until(
             lambda r: is_publish(r, topic) and f'"{command_id}"' in r.data.get("payload", ""),
             f"the response to {probe}",
@@ -361,22 +503,3 @@ class Rig:
         return await self.until(
             lambda r: is_publish(r, self.topic(f"meta/{name}")), f"meta/{name}", since=since, seconds=seconds
         )
-
-
-def _fill(text: str, places: Mapping[str, int]) -> str:
-    for name, port in places.items():
-        text = text.replace("{" + name + "}", str(port))
-    return text
-
-
-def _place(value: Any, places: Mapping[str, int]) -> Any:
-    """Fill placeholders of a JSON value; a string that is nothing but one becomes the number."""
-    if isinstance(value, dict):
-        return {key: _place(item, places) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_place(item, places) for item in value]
-    if not isinstance(value, str):
-        return value
-    if value.startswith("{") and value[1:-1] in places:
-        return places[value[1:-1]]
-    return _fill(value, places)

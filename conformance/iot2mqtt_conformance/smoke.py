@@ -24,7 +24,7 @@ def _cause(boot: Run, declaration: Declaration) -> str:
     smoke = boot.steps("smoke")
     connects = boot.packets("CONNECT")
     if ended is not None and (not smoke or ended.i < smoke[0].i):
-        command = " ".join(declaration.command)
+        command = " ".join(declaration.command) or declaration.image or f"the image built from {declaration.build}"
         return f"the connector ended with exit code {ended.data['code']} before it was online: {command}"
     limit = f"within {declaration.start_deadline:.0f} s (start_deadline)"
     if not connects:

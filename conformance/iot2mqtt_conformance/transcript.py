@@ -5,14 +5,17 @@ same thing: judging either gives the same verdicts.
 """
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
+"""The form of a transcript on disk; counted up whenever an older suite could not read it."""
 
 
 class TranscriptError(Exception):
@@ -38,12 +41,39 @@ class Record:
     data: dict[str, Any]
 
 
+def suite_version() -> str:
+    """Return the version of this suite."""
+    return version("iot2mqtt-sdk")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a transcript comes from.
+
+    Attributes:
+        suite: The version of the suite that played.
+        connector: The declaration's name of the connector.
+        seed: The seed of generated payloads.
+        services: The broker that was used, in words.
+        scenarios: Seconds that each played scenario took, by name.
+        round_trip: Seconds of one question and answer.
+    """
+
+    suite: str = field(default_factory=suite_version)
+    connector: str = ""
+    seed: int = 0
+    services: str = ""
+    scenarios: dict[str, float] = field(default_factory=dict)
+    round_trip: float = 0.0
+
+
 class Transcript:
     """Records in the order in which they happened."""
 
-    def __init__(self, records: Iterable[Record] = (), *, wall: float = 0.0) -> None:
+    def __init__(self, records: Iterable[Record] = (), *, wall: float = 0.0, origin: Origin | None = None) -> None:
         self.records: list[Record] = list(records)
         self.wall = wall
+        self.origin = origin or Origin()
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -60,29 +90,52 @@ class Transcript:
         return [record for record in self.records if record.run == run]
 
     def dump(self) -> str:
-        """Return the transcript as NDJSON: a header line, a line a record, and a closing line that counts them."""
-        lines = [json.dumps({"format": FORMAT, "wall": self.wall})]
+        """Return the transcript as NDJSON: a header, a line a record, and a last line with their count and digest."""
+        lines = [json.dumps({"format": FORMAT, "wall": self.wall, **asdict(self.origin)})]
         lines += [json.dumps([r.i, r.t, r.run, r.kind, r.data]) for r in self.records]
-        lines.append(json.dumps({"records": len(self.records)}))
-        return "\n".join(lines) + "\n"
+        body = "\n".join(lines) + "\n"
+        return body + json.dumps({"records": len(self.records), "sha256": _digest(body)}) + "\n"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def load(path: Path) -> Transcript:
     """Read a transcript from disk.
 
     Raises:
-        TranscriptError: The file is not a whole transcript of this version.
+        TranscriptError: The file cannot be read, or is not a whole and unchanged transcript of this version.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
     try:
-        header, *body, footer = (json.loads(line) for line in lines)
-        records = [Record(*fields) for fields in body]
-        whole = header["format"] == FORMAT and footer["records"] == len(records)
+        return _parsed(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise TranscriptError(f"the transcript {path} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError) as error:
-        raise TranscriptError(f"{path} is not a whole transcript ({error}): record it again") from None
-    if not whole:
-        raise TranscriptError(f"{path} is cut short or of another version: record it again")
-    return Transcript(records, wall=header["wall"])
+        raise TranscriptError(f"the transcript {path} cannot be judged: {_fault(error)}; record it again") from None
+
+
+def _parsed(text: str) -> Transcript:
+    body, _, last = text.removesuffix("\n").rpartition("\n")
+    lines = body.split("\n")
+    header, closing = json.loads(lines[0] or last), json.loads(last)
+    if header["format"] != FORMAT:
+        raise ValueError(f"it has the form {header['format']}, and this version reads {FORMAT}")
+    if header["suite"] != suite_version():
+        raise ValueError(f"version {header['suite']} of the suite recorded it, and this is {suite_version()}")
+    if not isinstance(closing, dict) or closing["records"] != len(lines) - 1:
+        raise ValueError("it is cut short, or lines were added or taken away")
+    if closing["sha256"] != _digest(f"{body}\n"):
+        raise ValueError("it was changed after it was recorded, as its digest shows")
+    del header["format"]
+    records = [Record(*json.loads(line)) for line in lines[1:]]
+    return Transcript(records, wall=header.pop("wall"), origin=Origin(**header))
+
+
+def _fault(error: Exception) -> str:
+    """Say what is wrong with a file; faults of JSON and of structure mean that it is no transcript, or half of one."""
+    told = isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+    return str(error) if told else "it is cut short, or no transcript of this suite"
 
 
 Predicate = Callable[[Record], bool]

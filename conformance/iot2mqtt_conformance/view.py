@@ -1,7 +1,7 @@
 """How judges look at a transcript: launches, publications and what the connector was asked."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,10 +48,15 @@ class Publication:
         """The levels of the topic below the instance."""
         return self.suffix.split("/") if self.suffix is not None else []
 
+    @property
+    def clears(self) -> bool:
+        """Whether this makes the broker forget what it keeps, and says nothing besides."""
+        return self.retain and self.text == ""
+
     def is_state(self) -> bool:
         """Whether this is a device's whole state."""
         levels = self.levels
-        return len(levels) == 3 and levels[0] == "devices" and levels[2] == "state"  # noqa: PLR2004
+        return not self.clears and len(levels) == 3 and levels[0] == "devices" and levels[2] == "state"  # noqa: PLR2004
 
     def shown(self, name: str) -> Any:
         """Return a property's value of a state message, or NOT_JSON where it has none."""
@@ -110,6 +115,16 @@ class Run:
     def onlines(self) -> list[Publication]:
         """Every `online` of the connector."""
         return [p for p in self.published("status") if p.text == "online"]
+
+    def lines(self, *, before: Record | None = None) -> list[Record]:
+        """Return what the connector printed, up to a record or all of it."""
+        limit = before.i if before is not None else float("inf")
+        return [r for r in self.records if r.kind == "out" and r.i < limit]
+
+    def ended_before(self, record: Record) -> Record | None:
+        """Return the end of the process where it came before a record; in the end it is the rig that ends it."""
+        ended = self.first("proc.exit")
+        return ended if ended is not None and ended.i < record.i else None
 
     @property
     def configured(self) -> list[str]:
@@ -189,3 +204,13 @@ def covers(wide: str, narrow: str) -> bool:
         if level not in ("+", right[number]):
             return False
     return len(left) == len(right)
+
+
+def listening_connections(records: Iterable[Record]) -> frozenset[int]:
+    """Return the numbers of the connections that subscribe; a connector may have others to publish on."""
+    return frozenset(r.data["conn"] for r in records if r.kind == "packet" and r.data["type"] == "SUBSCRIBE")
+
+
+def given_up(record: Record, listening: frozenset[int]) -> bool:
+    """Whether a record shows that one of these connections is given up."""
+    return record.kind == "conn.close" and record.data["conn"] in listening

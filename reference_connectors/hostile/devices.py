@@ -27,12 +27,36 @@ class Device:
 
     Attributes:
         state: Value by property name; brightness in percent, temperature in degrees Celsius.
+        failing: Whether it does not answer.
+        delay: Seconds that it takes to answer.
+        awaited: Whether an answer to a poll is on its way.
+        failures: Attempts in a row that it did not answer.
+        retry_at: The time.monotonic() before which it is not polled again.
     """
 
     device_id: str
     model: str = "light in memory"
     enabled: bool = True
     state: dict[str, Any] = field(default_factory=lambda: {"power": False, "brightness": 50, "temperature": 21.5})
+    failing: bool = False
+    delay: float = 0.0
+    awaited: bool = False
+    failures: int = 0
+    retry_at: float = 0.0
+
+    @property
+    def online(self) -> bool:
+        """Whether it has answered the last attempt, as far as there was one."""
+        return self.failures == 0
+
+    def reach(self) -> None:
+        """See whether it answers.
+
+        Raises:
+            RefusedError: It does not.
+        """
+        if self.failing:
+            raise RefusedError("device_error", f"{self.device_id} does not answer", retriable=True)
 
 
 def check(values: Mapping[str, Any]) -> None:

@@ -7,25 +7,31 @@ rest, one thing after another, so nothing here needs a lock.
 import logging
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Event
+from threading import Event, Timer
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from settings import Environment, Instance, SettingsError, env_file, folder, read_instance
+from settings import Environment, Instance, SettingsError, Tls, env_file, folder, read_instance, secret_lines
 
 RETRY = 1
 """Seconds between two attempts to connect."""
 FAREWELL = 3.0
 """Seconds that the broker may take to acknowledge `offline`, and the network thread to send DISCONNECT."""
+
+OPENS = "open sesame"
+"""The word that the lights open to."""
+KEPT = ("devices/+/state", "devices/+/state/+")
+"""Where states are retained, below the instance."""
 
 LOG = logging.getLogger("hostile")
 
@@ -47,6 +53,8 @@ class Session:
         self.disconnected.set()
         self.exit_code: int | None = None
         self.said_online: mqtt.MQTTMessageInfo | None = None
+        self.looking: int | None = None
+        self.looked = False
         self.client = self.new_client()
 
     # ------------------------------------------------------------------ what it is told
@@ -56,21 +64,33 @@ class Session:
         try:
             environment = Environment.of(cls.variables())
             instance = cls.configuration(folder() / "instances" / f"{environment.instance_name}.json")
+            connector = cls(environment, instance)
         except SettingsError as error:
             print(f"hostile: {error}", file=sys.stderr)
             return 1
         cls.log_from(environment.log_level)
-        return cls(environment, instance).run()
+        return connector.run()
 
     @classmethod
     def variables(cls) -> Mapping[str, str]:
         """Return the environment: the process's own before that of .env (I2M-ENV-08)."""
-        return {**env_file(folder() / ".env"), **os.environ}
+        return {**env_file(folder() / ".env"), **os.environ, **cls.credentials_in_file()}
+
+    @classmethod
+    def credentials_in_file(cls) -> Mapping[str, str]:
+        """Return the credentials for the broker that stand in the folder of secrets (I2M-ENV-14)."""
+        lines = secret_lines(f"{os.environ.get('INSTANCE_NAME')}_mqtt")
+        return {f"MQTT_{key.upper()}": value for key, value in lines.items() if key in ("username", "password")}
 
     @classmethod
     def configuration(cls, file: Path) -> Instance:
-        """Return the instance configuration."""
-        return read_instance(file)
+        """Return the instance configuration with its secrets."""
+        return read_instance(file, cls.secrets(file))
+
+    @classmethod
+    def secrets(cls, file: Path) -> Mapping[str, str]:
+        """Return the secrets of an instance file (I2M-ENV-14)."""
+        return secret_lines(f"{file.stem}_creds")
 
     @classmethod
     def log_from(cls, level: str) -> None:
@@ -138,6 +158,8 @@ class Session:
         will = self.will()
         if will is not None:
             client.will_set(**will)
+        if self.environment.tls is not None:
+            client.tls_set_context(self.tls_context(self.environment.tls))
         client.reconnect_delay_set(RETRY, RETRY)
         client.on_connect = self.on_connect
         client.on_connect_fail = self.on_connect_fail
@@ -149,6 +171,10 @@ class Session:
     def blank_client(self) -> mqtt.Client:
         """Return a client that knows nothing yet but its name."""
         return mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.client_id(), clean_session=self.clean_session)
+
+    def tls_context(self, tls: Tls) -> ssl.SSLContext:
+        """Return how to speak TLS with the broker (I2M-ENV-16)."""
+        return tls.context()
 
     def client_id(self) -> str:
         """Return the client id (I2M-ENV-04)."""
@@ -215,28 +241,62 @@ class Session:
 
     def subscribe(self) -> None:
         """Ask for all subscriptions at once."""
-        self.client.subscribe(self.filters())
+        self.ask_for(self.filters())
+
+    def ask_for(self, filters: list[tuple[str, int]]) -> int | None:
+        """Send a SUBSCRIBE and return its number."""
+        return self.client.subscribe(filters)[1]
 
     def on_subscribe(
         self,
         _client: mqtt.Client,
         _userdata: object,
-        _mid: int,
+        mid: int,
         reasons: list[ReasonCode],
         _properties: Properties | None,
     ) -> None:
-        """Go online once all subscriptions are granted (I2M-STATUS-03)."""
+        """Go online once all subscriptions are granted and the lights are open (I2M-STATUS-03, I2M-STATUS-08)."""
+        if mid == self.looking:
+            return
         if any(reason.is_failure for reason in reasons):
             LOG.error("the broker refuses a subscription: allow all topics below %s/", self.root)
             self.inbox.put(partial(self.end, 1))
             return
-        self.ready()
+        if self.lights_open():
+            self.ready()
+        else:
+            self.fail()
+
+    def lights_open(self) -> bool:
+        """Whether the lights are open."""
+        return self.instance.word == OPENS
+
+    def fail(self) -> None:
+        """End because the lights stay shut (I2M-STATUS-08)."""
+        LOG.error("the lights do not open: correct `word` in the `connection` of the instance configuration")
+        self.inbox.put(partial(self.end, 1))
 
     def ready(self) -> None:
         """Say `online`, and publish every state without waiting for the next poll (I2M-STATE-06)."""
+        self.look_for_leftovers()
         self.announce()
         self.online = True
         self.inbox.put(self.poll)
+
+    def look_for_leftovers(self) -> None:
+        """Ask once for the states that the broker keeps, to clear those of devices that have left (I2M-LIFE-11)."""
+        if self.looking is None:
+            self.looking = self.ask_for([(self.topic(suffix), 0) for suffix in KEPT])
+
+    def clear_leftover(self, message: mqtt.MQTTMessage) -> None:
+        """Clear the topic of a device that has left; our own first state comes after all that is kept."""
+        name = message.topic.removeprefix(f"{self.root}/").split("/")[1]
+        if not message.retain and not self.looked:
+            self.looked = True
+            self.client.unsubscribe([self.topic(suffix) for suffix in KEPT])
+        elif message.retain and message.payload and name not in self.instance.devices:
+            LOG.info("%s is left of a device that has gone, and is cleared", message.topic)
+            self.client.publish(message.topic, b"", qos=1, retain=True)
 
     def announce(self) -> None:
         """Publish `online` (I2M-STATUS-02)."""
@@ -257,6 +317,12 @@ class Session:
         with self.client._out_message_mutex:  # noqa: SLF001
             if self.client._out_messages.pop(self.said_online.mid, None) is not None:  # noqa: SLF001
                 self.client._inflight_messages -= 1  # noqa: SLF001
+
+    def later(self, seconds: float, job: Callable[[], object]) -> None:
+        """Have the main thread do something after a while."""
+        timer = Timer(seconds, self.inbox.put, [job])
+        timer.daemon = True
+        timer.start()
 
     def on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
         """Leave a message to the main thread."""

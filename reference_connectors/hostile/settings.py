@@ -3,15 +3,20 @@
 import json
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from devices import Device
 
 NOT_IN_A_NAME = re.compile(r"[/+#\x00-\x1f\x7f-\x9f]")
+REFERENCE = re.compile(r"\$\{secret:(\w+)\}")
 HIGHEST_QOS = 2
+TLS_PORT = "8883"
+
+T = TypeVar("T")
 
 
 class SettingsError(Exception):
@@ -38,6 +43,45 @@ def env_file(file: Path) -> dict[str, str]:
     }
 
 
+def secret_lines(name: str) -> dict[str, str]:
+    """Return the KEY=VALUE lines of a file in the folder of secrets; none where it does not exist (I2M-ENV-14)."""
+    file = Path(os.environ.get("IOT2MQTT_SECRETS_DIR", "/run/secrets")) / name
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return {key.strip(): value for key, equals, value in (line.partition("=") for line in lines) if equals}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tls:
+    """How to speak TLS with the broker (I2M-ENV-16); None means the system's certificates, or none of our own."""
+
+    ca_certs: str | None
+    certfile: str | None
+    keyfile: str | None
+
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> Self | None:
+        """Read the variables; None where no TLS is wanted."""
+        if variables.get("MQTT_TLS", "").lower() != "true" and variables.get("MQTT_PORT") != TLS_PORT:
+            return None
+        names = ("MQTT_CA_CERTS", "MQTT_CERTFILE", "MQTT_KEYFILE")
+        ca_certs, certfile, keyfile = (variables.get(name) or None for name in names)
+        return cls(ca_certs=ca_certs, certfile=certfile, keyfile=keyfile)
+
+    def context(self) -> ssl.SSLContext:
+        """Return what verifies the broker and shows who we are.
+
+        Raises:
+            SettingsError: A file is missing or wrong.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca_certs)
+            if self.certfile is not None:
+                context.load_cert_chain(self.certfile, self.keyfile)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"MQTT_CA_CERTS, MQTT_CERTFILE or MQTT_KEYFILE cannot be used: {error}") from None
+        return context
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
     """The environment of I2M-ENV-01 to I2M-ENV-08; an empty user name or password is None."""
@@ -54,6 +98,7 @@ class Environment:
     retain: bool
     keepalive: int
     log_level: str
+    tls: Tls | None
 
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> Self:
@@ -77,6 +122,7 @@ class Environment:
             retain=variables.get("MQTT_RETAIN", "true").lower() != "false",
             keepalive=_number(variables, "MQTT_KEEPALIVE", 60, 65_535),
             log_level=variables.get("LOG_LEVEL", "INFO"),
+            tls=Tls.of(variables),
         )
 
 
@@ -95,26 +141,53 @@ class Instance:
         update_interval: Seconds between two polls.
         devices: All configured devices by id, the disabled ones too.
         groups: Device ids by group id, as configured: members may be disabled or unknown.
+        port: Where stimulus.py can reach the lights, if anywhere.
+        word: What the lights open to, as the configuration has it.
     """
 
     update_interval: float
     devices: dict[str, Device]
     groups: dict[str, list[str]]
+    port: int | None = None
+    word: str | None = None
 
 
-def read_instance(file: Path) -> Instance:
+def read_instance(file: Path, secrets: Mapping[str, str] | None = None) -> Instance:
     """Read an instance configuration.
+
+    Args:
+        file: Where it is.
+        secrets: What belongs into it but stands elsewhere.
 
     Raises:
         SettingsError: It is missing or wrong; the message names the file and the fault (I2M-ENV-10).
     """
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-        return _instance(document)
+        return _instance(_with_secrets(document, secrets or {}))
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}; write the instance's configuration") from None
     except ValueError as error:
         raise SettingsError(f"{file} is no instance configuration: {error}; correct the file") from None
+
+
+def _with_secrets(document: Any, secrets: Mapping[str, str]) -> Any:
+    """Return a document with its references replaced, and with all other secrets in its connection (I2M-ENV-14)."""
+    used = set(REFERENCE.findall(json.dumps(document)))
+    filled = _filled(document, secrets)
+    rest = {key: value for key, value in secrets.items() if key not in used}
+    if rest and isinstance(filled, dict):
+        filled["connection"] = {**filled.get("connection", {}), **rest}
+    return filled
+
+
+def _filled(value: Any, secrets: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(item, secrets) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, secrets) for item in value]
+    found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return secrets.get(found[1], value) if found else value
 
 
 def _instance(document: Any) -> Instance:
@@ -136,7 +209,15 @@ def _instance(document: Any) -> Instance:
             for name, entry in devices.items()
         },
         groups={name: [str(member) for member in entry["devices"]] for name, entry in groups.items()},
+        port=_of_connection(document, "port", int),
+        word=_of_connection(document, "word", str),
     )
+
+
+def _of_connection(document: dict[str, Any], key: str, kind: type[T]) -> T | None:
+    connection = document.get("connection")
+    value = connection.get(key) if isinstance(connection, dict) else None
+    return value if isinstance(value, kind) else None
 
 
 def _by_name(document: dict[str, Any], section: str, key: str) -> dict[str, dict[str, Any]]:

@@ -86,7 +86,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     process = os.environ if environment is None else environment
     path = Path(process.get("IOT2MQTT_PATH") or "/app")
     values = {**_env_file(path / ".env"), **process}
-    for name in ("INSTANCE_NAME", "CONNECTOR_TYPE", *(name for name in values if name.startswith("MQTT"))):
+    for name in ("INSTANCE_NAME", "CONNECTOR_TYPE", *(name for name in values if name.startswith("MQTT_"))):
         _check_text(name, values.get(name, ""))
     text = _Reader(values)
     port = text.number("MQTT_PORT", 1883, 1, 65535)

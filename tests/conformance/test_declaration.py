@@ -59,11 +59,16 @@ def test_a_folder_stands_for_the_file_in_it(folder: Path) -> None:
         (MINIMAL + "[features]\ngroup = true", "did you mean `groups`"),
         (MINIMAL + '[features]\nreporting = "pollin"', "`polling` or `events`"),
         (MINIMAL + "[features]\ncommands = true", "needs a .*writable property"),
+        (MINIMAL + "[features]\ngroups = true", r"needs two \[\[devices\]\] entries"),
         (MINIMAL + '[features.excluded]\n"I2M-CMD-99" = "why"', "I2M-CMD-99, which is no clause"),
         (MINIMAL + '[features.excluded]\n"I2M-CMD-01" = " "', "needs a reason"),
         (MINIMAL + '[[devices]]\nid = "spare"', "`spare` is not an enabled device"),
         (MINIMAL + '[[devices]]\nid = "light1"\nwriteable = {}', "did you mean `writable`"),
         (MINIMAL + '[[peripherals]]\ncommand = ["python"]\nready = "soon"', "must be `tcp:{port}`"),
+        (MINIMAL + '[stimuli]\nevent = ["python", "sim.py", "press"]', "event must hold the id of the device"),
+        (MINIMAL + '[stimuli]\nevent = ["python", "sim.py", "spare"]', "event must hold the id of the device"),
+        (MINIMAL + '[stimuli]\ndevice_slow = ["no-such-program", "light1"]', "device_slow starts `no-such-program`"),
+        (MINIMAL + '[stimuli]\ndevice_recovers = ["python", "light1"]', "no device_fails that it could end"),
     ],
 )
 def test_a_wrong_declaration_is_refused_with_file_and_fault(folder: Path, text: str, says: str) -> None:

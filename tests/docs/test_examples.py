@@ -58,10 +58,10 @@ def test_a_connector_of_the_pages_comes_online(block: Block, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("block", DECLARATIONS, ids=str)
 def test_a_declaration_of_the_pages_loads(block: Block, tmp_path: Path) -> None:
-    device = re.search(r'^id = "(.+)"$', block.code, re.MULTILINE)
+    named = re.findall(r'^id = "(.+)"$', block.code, re.MULTILINE) or ["lamp"]
     (tmp_path / "conformance").mkdir()
     for place in (tmp_path, tmp_path / "conformance"):
-        devices = [{"device_id": device[1] if device else "lamp"}]
+        devices = [{"device_id": name} for name in named]
         (place / "instance.json").write_text(json.dumps({"devices": devices}), encoding="utf-8")
     (tmp_path / "conformance.toml").write_text(block.code, encoding="utf-8")
     assert load(tmp_path).name == "lamp"

@@ -1,6 +1,48 @@
 """One pure judge a clause, in one file an area."""
 
-from iot2mqtt_conformance.clauses import cmd, env, get, life, meta, pub, state, status, sub
+from iot2mqtt_conformance.clauses import (
+    act,
+    cmd,
+    cmd_order,
+    cmd_refusals,
+    cmd_trouble,
+    env,
+    env_secrets,
+    err,
+    evt,
+    file,
+    get,
+    group,
+    img,
+    life,
+    meta,
+    pub,
+    state,
+    status,
+    sub,
+)
 from iot2mqtt_conformance.clauses.registry import JUDGES, Judge
 
-__all__ = ["JUDGES", "Judge", "cmd", "env", "get", "life", "meta", "pub", "state", "status", "sub"]
+__all__ = [
+    "JUDGES",
+    "Judge",
+    "act",
+    "cmd",
+    "cmd_order",
+    "cmd_refusals",
+    "cmd_trouble",
+    "env",
+    "env_secrets",
+    "err",
+    "evt",
+    "file",
+    "get",
+    "group",
+    "img",
+    "life",
+    "meta",
+    "pub",
+    "state",
+    "status",
+    "sub",
+]

@@ -1,7 +1,6 @@
 """I2M-CMD: commands."""
 
-from typing import Any
-
+from iot2mqtt_conformance.clauses.commanded import first_response, never_online, next_send, responses, same, showing
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.contract import schema_fault
 from iot2mqtt_conformance.declaration import Declaration
@@ -11,43 +10,20 @@ from iot2mqtt_conformance.verdict import Verdict, failed, passed
 from iot2mqtt_conformance.view import Publication, Run, View
 
 
-def same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are equal; true is not 1."""
-    return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)
-
-
-def _next_send(run: Run, record: Record) -> int:
-    """Return the index of what was sent next, which is where the time of a probe ends."""
-    return next((r.i for r in run.steps("send") if r.i > record.i), run.records[-1].i + 1)
-
-
-def _showing(states: list[Publication], name: str, value: Any, *, after: int, before: int) -> Publication | None:
-    """Return the first state between two records that carries a value."""
-    return next((p for p in states if after < p.record.i < before and same(p.shown(name), value)), None)
-
-
-def _responses(run: Run, command_id: str) -> list[Publication]:
-    return [
-        p
-        for p in run.publications
-        if p.levels[-2:] == ["cmd", "response"] and isinstance(p.value, dict) and p.value.get("cmd_id") == command_id
-    ]
-
-
 @judges("I2M-CMD-01", "commands")
 def commands_are_executed(view: View, _declaration: Declaration) -> Verdict:
     """Each declared writable value is shown by a state that follows the command."""
     run = view.run("commands")
     sent = run.sent("writable") if run else []
     if run is None or not sent:
-        return failed("a connector that is online, so that it can be commanded", "none")
+        return never_online()
     evidence = []
     for record in sent:
         device = record.data["device"]
         for name, value in record.data["values"].items():
-            shown = _showing(run.states(device), name, value, after=record.i, before=_next_send(run, record))
+            shown = showing(run.states(device), name, value, after=record.i, before=next_send(run, record))
             if shown is None:
-                states = [p.record for p in run.states(device) if record.i < p.record.i < _next_send(run, record)]
+                states = [p.record for p in run.states(device) if record.i < p.record.i < next_send(run, record)]
                 return failed(
                     f"a state of {device} with {name} = {value!r} after the command",
                     f"{len(states)} states, none with this value" if states else "no state",
@@ -63,14 +39,14 @@ def one_response_to_each_id(view: View, _declaration: Declaration) -> Verdict:
     """Exactly one response of the right form, not retained, to each command with an id."""
     run = view.run("commands")
     if run is None:
-        return failed("a connector that is online, so that it can be commanded", "none")
+        return never_online()
     evidence = []
     for record in [*run.sent("writable"), *run.sent("anonymous_barrier")]:
         command_id, device = record.data["id"], record.data["device"]
         expected = (
             f"one response to {command_id} on devices/{device}/cmd/response: cmd_id, status, timestamp; not retained"
         )
-        answers = _responses(run, command_id)
+        answers = responses(run, command_id)
         if len(answers) != 1:
             return failed(expected, f"{len(answers)} responses", at=[record, *(p.record for p in answers)])
         answer = answers[0]
@@ -94,15 +70,15 @@ def no_response_without_an_id(view: View, _declaration: Declaration) -> Verdict:
     sent = run.sent("anonymous") if run else []
     barrier = run.sent("anonymous_barrier") if run else []
     if run is None or not sent or not barrier:
-        return failed("a connector that is online, so that it can be commanded", "none")
+        return never_online()
     evidence = []
     for record in sent:
         name, value = next(iter(record.data["values"].items()))
-        shown = _showing(run.states(record.data["device"]), name, value, after=record.i, before=_next_send(run, record))
+        shown = showing(run.states(record.data["device"]), name, value, after=record.i, before=next_send(run, record))
         if shown is None:
             return failed(f"the command without an id executed: a state with {name} = {value!r}", "none", at=[record])
         evidence += [record, shown.record]
-    answer = next(iter(_responses(run, barrier[0].data["id"])), None)
+    answer = first_response(run, barrier[0].data["id"])
     if answer is None:
         return failed("a response to the command that follows", "none", at=barrier)
     stray = [
@@ -137,7 +113,7 @@ def _judge_probe(run: Run, probe: Record, end: int) -> Verdict | list[Record]:
     sent = next((r for r in run.sent(data["probe"]) if probe.i < r.i < end), None)
     if sent is None:
         return failed(f"the probe {data['probe']} sent", "it was not", at=[probe])
-    shown = _showing(run.states(data["device"]), data["property"], data["wanted"], after=sent.i, before=end)
+    shown = showing(run.states(data["device"]), data["property"], data["wanted"], after=sent.i, before=end)
     case = f"timestamp {sent.data['timestamp']} under TZ={run.facts['tz']}"
     hint = "convert the timestamp's offset to UTC (none means UTC) and compare with the UTC clock"
     if data["stale"] and shown is not None:
@@ -170,7 +146,7 @@ def commands_to_nobody_change_nothing(view: View, _declaration: Declaration) -> 
     if strange is not None:
         return failed("no state of an unknown or disabled device", f"{strange.topic}", at=[strange.record])
     barrier = run.sent("nobody_barrier")
-    if not barrier or not _responses(run, barrier[0].data["id"]):
+    if not barrier or not responses(run, barrier[0].data["id"]):
         return failed(
             "a good command answered after commands to an unknown and a disabled device",
             "no response",
@@ -184,8 +160,48 @@ def commands_to_nobody_change_nothing(view: View, _declaration: Declaration) -> 
             f"{device} unchanged, {name} = {value!r}", f"{name} = {changed.shown(name)!r}", at=[*before, changed.record]
         )
     seen = next((p for p in run.states(device) if p.record.i > asked[0].i), None)
-    done = _responses(run, barrier[0].data["id"])[0].record
+    done = responses(run, barrier[0].data["id"])[0].record
     return passed([*before, *([seen.record] if seen else []), done])
+
+
+@judges("I2M-CMD-17", "commands")
+def success_says_what_took_effect(view: View, _declaration: Declaration) -> Verdict:
+    """`result` holds each commanded property, with the value sent or the one that the next state shows."""
+    run = view.run("commands")
+    sent = run.sent("writable") if run else []
+    if run is None or not run.onlines or not sent:
+        return never_online()
+    evidence = []
+    for record in sent:
+        answer = first_response(run, record.data["id"])
+        if answer is None or answer.value.get("status") != "success":
+            seen = answer.text or "" if answer else "no response"
+            return failed(f"the success of {record.data['values']} for {record.data['device']}", seen, at=[record])
+        fault = _result_fault(run, record, answer)
+        if fault is not None:
+            return failed(
+                f"`result` in the response to {record.data['id']} with the values that took effect",
+                f"{answer.text}: {fault}",
+                at=[record, answer.record],
+                hint="answer with the values as the device has taken them, by property name",
+            )
+        evidence += [record, answer.record]
+    return passed(evidence)
+
+
+def _result_fault(run: Run, sent: Record, answer: Publication) -> str | None:
+    """Return what is wrong with the result of a successful response."""
+    result = answer.value.get("result")
+    if not isinstance(result, dict):
+        return "it has no result that is an object"
+    begin, end = sent.i, next_send(run, sent)
+    for name, value in sent.data["values"].items():
+        if name not in result:
+            return f"result lacks {name}"
+        shown = showing(run.states(sent.data["device"]), name, result[name], after=begin, before=end)
+        if not same(result[name], value) and shown is None:
+            return f"{name} = {result[name]!r} was neither commanded nor shown by a state"
+    return None
 
 
 @judges("I2M-CMD-08", "fuzz")
@@ -200,28 +216,51 @@ def no_payload_harms(view: View, _declaration: Declaration) -> Verdict:
     ended = run.first("proc.exit")
     late = run.steps("timeout")
     # The exit after the end of the scenario is the suite's own doing.
-    if ended is not None and (not done or ended.i < done[0].i):
+    last = [*done, *run.steps("fuzz_stopped")]
+    if ended is not None and (not last or ended.i < last[0].i):
         return failed(
             "the connector alive after strange payloads",
-            f"it ended with code {ended.data['code']}",
-            at=[*sent[-3:], ended],
-            hint=_last(sent),
+            f"it ended with code {ended.data['code']}{_culprit(run)}",
+            at=[*sent[-3:], ended, *run.steps("fuzz_shrunk")],
+            hint=_last(run, sent),
         )
     if late or not done:
         return failed(
-            "meta/request/info answered after strange payloads", "no answer", at=[*sent[-3:], *late], hint=_last(sent)
+            "meta/request/info answered after strange payloads",
+            f"no answer{_culprit(run)}",
+            at=[*sent[-3:], *late, *run.steps("fuzz_shrunk")],
+            hint=_last(run, sent),
         )
     lost = next(
         (r for r in run.records if r.kind == "conn.close" and online.i < r.i < done[0].i and not r.data["clean"]), None
     )
     if lost is not None:
         return failed(
-            "the connection kept", "it was lost", at=[online, lost], hint=_last([r for r in sent if r.i < lost.i])
+            "the connection kept",
+            f"it was lost{_culprit(run)}",
+            at=[online, lost, *run.steps("fuzz_shrunk")],
+            hint=_last(run, [r for r in sent if r.i < lost.i]),
         )
     return passed([*run.sent("fuzz_batch"), *done])
 
 
-def _last(sent: list[Record]) -> str:
+def _culprit(run: Run) -> str:
+    """Say which payload does it, where a smallest one was found."""
+    found = run.steps("fuzz_shrunk")
+    if not found:
+        return ""
+    data = found[0].data
+    payload = data["shown"].encode("latin-1")
+    more = "…" if data["size"] > len(payload) else ""
+    return f"; one message is enough: {payload!r}{more} ({data['size']} bytes) on {data['suffix']}, and {data['how']}"
+
+
+def _last(run: Run, sent: list[Record]) -> str:
+    found = run.steps("fuzz_shrunk")
+    if found:
+        data = found[0].data
+        least = "no byte of it can be left out" if data["done"] else "a smaller one may do it as well: the time was up"
+        return f"it was found from one of {data['of']} bytes in {data['launches']} launches; {least}"
     if not sent:
         return ""
     recent = [f"{r.data['suffix']} {r.data['shown'][:60]!r}" for r in sent[-12:]]

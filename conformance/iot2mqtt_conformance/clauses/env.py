@@ -2,7 +2,8 @@
 
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.declaration import Declaration
-from iot2mqtt_conformance.names import KEEPALIVE, PREFIX
+from iot2mqtt_conformance.names import PREFIX
+from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
 from iot2mqtt_conformance.view import View, covers, matches
 
@@ -102,13 +103,80 @@ def keepalive_is_the_environments(view: View, _declaration: Declaration) -> Verd
     evidence = []
     for run in view.runs():
         for packet in run.packets("CONNECT"):
-            if packet.data["keepalive"] != KEEPALIVE:
+            if packet.data["keepalive"] != run.facts["keepalive"]:
                 return failed(
-                    f"keep-alive {KEEPALIVE}, as MQTT_KEEPALIVE says",
+                    f"keep-alive {run.facts['keepalive']}, as MQTT_KEEPALIVE says",
                     f"keep-alive {packet.data['keepalive']}",
                     at=[packet],
                 )
             evidence.append(packet)
+    return passed(evidence)
+
+
+_FLAGS = ("boot", "environment.qos0", "environment.qos2", "environment.unset")
+"""Launches with other values of MQTT_QOS and MQTT_RETAIN; the last has neither."""
+
+
+@judges("I2M-ENV-06", "boot", "environment")
+def state_has_the_qos_of_the_environment(view: View, _declaration: Declaration) -> Verdict:
+    """Every state is published at MQTT_QOS, and at 1 where that is unset."""
+    evidence = []
+    for name in _FLAGS:
+        run = view.run(name)
+        wanted = run.facts["qos"] if run else None
+        expected = f"states at QoS {wanted} (launch {name})"
+        states = run.states() if run else []
+        wrong = next((p for p in states if p.qos != wanted), None)
+        if not states:
+            return failed(expected, "no state", at=run.records[:1] if run else ())
+        if wrong is not None:
+            return failed(
+                expected, f"QoS {wrong.qos} on {wrong.topic}", at=[wrong.record], hint="publish state at MQTT_QOS"
+            )
+        evidence += [p.record for p in states]
+    return passed(evidence)
+
+
+@judges("I2M-ENV-07", "boot", "environment")
+def state_is_retained_unless_told_otherwise(view: View, _declaration: Declaration) -> Verdict:
+    """Every whole state has the retain flag, except where MQTT_RETAIN is false."""
+    evidence = []
+    for name in _FLAGS:
+        run = view.run(name)
+        wanted = run.facts["retain"] if run else None
+        expected = f"states that are {'' if wanted else 'not '}retained (launch {name})"
+        states = run.states() if run else []
+        wrong = next((p for p in states if p.retain != wanted), None)
+        if not states:
+            return failed(expected, "no state", at=run.records[:1] if run else ())
+        if wrong is not None:
+            seen = f"{'a' if wrong.retain else 'no'} retain flag on {wrong.topic}"
+            return failed(expected, seen, at=[wrong.record], hint="MQTT_RETAIN=false takes the flag from every state")
+        evidence += [p.record for p in states]
+    return passed(evidence)
+
+
+@judges("I2M-ENV-08", "environment", "variants")
+def the_file_fills_in(view: View, _declaration: Declaration) -> Verdict:
+    """Address and credentials are read from .env where the environment lacks them, and not where it has them."""
+    evidence = []
+    for name, case in (
+        ("environment.file", "address, credentials and keep-alive in .env only"),
+        ("variants.decoy", "another address in .env than in the process environment"),
+    ):
+        run = view.run(name)
+        connects = run.packets("CONNECT") if run else []
+        if run is None or not connects:
+            hint = "read ${IOT2MQTT_PATH:-/app}/.env, and let the process environment win over it"
+            at = run.records[:1] if run else ()
+            return failed(f"a CONNECT with {case}", "no CONNECT", at=at, hint=hint)
+        for key in ("username", "password", "keepalive") if name == "environment.file" else ():
+            if connects[0].data[key] != run.facts[key]:
+                shown = "" if key == "password" else f": {connects[0].data[key]!r} instead of {run.facts[key]!r}"
+                return failed(f"a CONNECT with the {key} that stands in .env", f"another {key}{shown}", at=connects[:1])
+        if not run.onlines:
+            return failed(f"`online` with {case}", "a CONNECT, but no `online`", at=connects)
+        evidence += [connects[0], run.onlines[0].record]
     return passed(evidence)
 
 
@@ -168,3 +236,67 @@ def bad_configuration_ends_the_process(view: View, _declaration: Declaration) ->
             )
         evidence += [ended, lines[-1]]
     return passed(evidence)
+
+
+@judges("I2M-ENV-15", "boot", "polling", "commands")
+def disabled_devices_are_left_alone(view: View, declaration: Declaration) -> Verdict:
+    """In no launch is there a state of a disabled device or group, while there are some of the others."""
+    for run in view.runs():
+        config = run.facts["config"]
+        disabled = [("devices", device) for device in run.configured if device not in run.enabled]
+        disabled += [("groups", g["group_id"]) for g in config.get("groups", []) if not g.get("enabled", True)]
+        for publication in run.publications:
+            kind, name = tuple(publication.levels[:2]) if len(publication.levels) > 2 else ("", "")  # noqa: PLR2004
+            if publication.levels[2:3] == ["state"] and (kind, name) in disabled and publication.text:
+                return failed(
+                    f"no state of {name}, which has enabled: false in the instance file",
+                    f"{publication.text[:120]} on {publication.topic}",
+                    at=[publication.record],
+                    hint="skip what is not enabled when polling, and do not answer for it either",
+                )
+    seen = [*view.runs("boot"), *view.runs("polling")]
+    states = [p.record for run in seen for p in run.states() if p.levels[1] in declaration.enabled]
+    return passed(states)
+
+
+@judges("I2M-ENV-11", "boot", "commands", "shutdown")
+def files_are_left_alone(view: View, _declaration: Declaration) -> Verdict:
+    """Nothing has happened to instances/, shared/ and .env while the connector ran."""
+    looks = [r for run in view.runs() for r in run.records if r.kind == "files"]
+    wrong = next((r for r in looks if r.data["changed"]), None)
+    if wrong is not None:
+        return failed(
+            "instances/, shared/ and .env as they were, also their times, as on a read-only mount",
+            f"changed, made or removed: {', '.join(wrong.data['changed'])}",
+            at=[wrong],
+            hint="keep what the connector wants to remember elsewhere; a temporary file beside these fails as well",
+        )
+    return passed(looks)
+
+
+@judges("I2M-ENV-12", "environment")
+def log_level_is_honoured(view: View, _declaration: Declaration) -> Verdict:
+    """Online with debug, WARNING and nonsense; debug prints more than WARNING, and nonsense is told."""
+    printed: dict[str, list[Record]] = {}
+    for level in ("debug", "warning", "unknown_level"):
+        run = view.run(f"environment.{level}")
+        value = run.facts["log_level"] if run else level
+        if run is None or not run.onlines:
+            return failed(f"`online` with LOG_LEVEL={value}", "no `online`", at=run.records[-3:] if run else ())
+        end = run.steps("environment_end")
+        printed[level] = run.lines(before=end[0] if end else None)
+    told = [r for r in printed["unknown_level"] if "nonsense" in r.data["line"] or "LOG_LEVEL" in r.data["line"]]
+    if len(printed["debug"]) <= len(printed["warning"]):
+        return failed(
+            "more lines with LOG_LEVEL=debug than with LOG_LEVEL=WARNING",
+            f"{len(printed['debug'])} lines and {len(printed['warning'])}, for the same work",
+            at=[*printed["debug"][-3:], *printed["warning"][-3:]],
+            hint="write the level in capitals before you give it to the logging library",
+        )
+    if not told:
+        return failed(
+            "a warning that LOG_LEVEL=nonsense is not known",
+            "no line that names LOG_LEVEL or its value",
+            at=printed["unknown_level"][-3:] or view.runs("environment.unknown_level")[0].records[:1],
+        )
+    return passed([*printed["debug"][-1:], *told])

@@ -3,9 +3,10 @@
 from iot2mqtt_conformance.clauses.pub import moment
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.names import UNKNOWN
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
-from iot2mqtt_conformance.view import Publication, Run, View
+from iot2mqtt_conformance.view import Publication, Run, View, strict_json
 
 
 def _answer(run: Run, asked: Record) -> Publication | None:
@@ -99,3 +100,58 @@ def get_of_a_part_holds_that_part(view: View, _declaration: Declaration) -> Verd
             )
         evidence += [record, answer.record]
     return passed(evidence)
+
+
+@judges("I2M-GET-03", "get")
+def a_part_is_not_retained(view: View, _declaration: Declaration) -> Verdict:
+    """The partial answer has no retain flag, and what the broker keeps is a whole state."""
+    run = view.run("get")
+    asked = run.sent("partial") if run else []
+    if run is None or not asked:
+        return failed("a connector whose devices have properties to ask for", "none")
+    evidence = []
+    for record in asked:
+        device = record.data["device"]
+        known = {name for p in run.states(device) if p.record.i < record.i for name in _properties(p) or ()}
+        answer = _answer(run, record)
+        if answer is None:
+            return failed(f"a state of {device} in answer to a get with properties", "none", at=[record])
+        properties = _properties(answer) or set()
+        expected = f"a partial state of {device} without the retain flag, and the whole one kept by the broker"
+        hint = "publish the answer to a get with `properties` with retain off"
+        if answer.retain and properties < known:
+            return failed(expected, "a retained one", at=[record, answer.record], hint=hint)
+        kept = next((r for r in run.steps("retained_state", device=device) if r.i > record.i), None)
+        payload = strict_json(kept.data["payload"]) if kept and kept.data["payload"] is not None else None
+        state = payload.get("state") if isinstance(payload, dict) else None
+        missing = sorted(known - set(state)) if isinstance(state, dict) else ["everything"]
+        if kept is None or missing:
+            seen = f"the broker keeps a state that lacks {', '.join(missing)}"
+            return failed(expected, seen, at=[record, answer.record, *([kept] if kept else [])], hint=hint)
+        evidence += [answer.record, kept]
+    return passed(evidence)
+
+
+@judges("I2M-GET-04", "get")
+def get_of_an_unknown_device_does_nothing(view: View, _declaration: Declaration) -> Verdict:
+    """No state of it, and the questions that follow are answered."""
+    run = view.run("get")
+    asked = run.sent("get_unknown") if run else []
+    if run is None or not asked:
+        return failed("a connector that is online, so that it can be asked", "it did not get so far")
+    stray = next((p for p in run.publications if p.levels[:3] == ["devices", UNKNOWN, "state"]), None)
+    if stray is not None:
+        return failed(
+            f"no state in answer to a get for {UNKNOWN}, which is not configured",
+            f"{stray.text} on {stray.topic}",
+            at=[*asked, stray.record],
+        )
+    evidence = [*asked]
+    later = run.sent("get_unknown_after")
+    for record in later:
+        answer = _answer(run, record)
+        if answer is None:
+            expected = f"a get for {record.data['device']} answered after one for {UNKNOWN}"
+            return failed(expected, "no state", at=[*asked, record])
+        evidence += [record, answer.record]
+    return passed(evidence if later else ())

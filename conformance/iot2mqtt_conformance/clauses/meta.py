@@ -1,10 +1,14 @@
 """I2M-META: what the connector tells about itself."""
 
+from typing import Any
+
 from iot2mqtt_conformance.clauses.registry import judges
+from iot2mqtt_conformance.clauses.striking import strike
 from iot2mqtt_conformance.contract import schema_fault
 from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
-from iot2mqtt_conformance.view import View
+from iot2mqtt_conformance.view import Publication, Run, View
 
 
 @judges("I2M-META-01", "boot")
@@ -86,3 +90,103 @@ def uptime_counts_from_the_start(view: View, _declaration: Declaration) -> Verdi
         seen = f"{values[0][1]} and, {values[-1][0].record.t - values[0][0].record.t:.1f} s later, {values[-1][1]}"
         return failed("an uptime that grows", seen, at=[values[0][0].record, values[-1][0].record])
     return passed([start, values[0][0].record, values[-1][0].record])
+
+
+@judges("I2M-META-04", "recovering")
+def online_follows_the_device(view: View, declaration: Declaration) -> Verdict:
+    """`online` is true before the failure, false during it and true after it, and always true of the others."""
+    struck = strike(view, "recovering", "device_fails")
+    if isinstance(struck, Verdict):
+        return struck
+    phases = {"before": True, "during": False}
+    back = struck.run.steps("stimulus", stimulus="device_recovers")
+    if "device_recovers" in declaration.stimuli:
+        recovery = strike(view, "recovering", "device_recovers")
+        if isinstance(recovery, Verdict) and back:
+            return recovery
+        phases["after"] = True
+    evidence: list[Record] = []
+    for phase, wanted in phases.items():
+        asked, lists = struck.run.sent(phase), _lists(struck.run, phase)
+        expected = f"online: {str(wanted).lower()} for {struck.device} in devices_list {phase} its failure"
+        said = _entry(lists[-1], struck.device).get("online") if lists else None
+        if said is not wanted:
+            seen = f"{len(asked)} answers later still online: {said!r}" if lists else "no answer"
+            return failed(
+                expected,
+                seen,
+                at=[*struck.run.steps("stimulus_end"), *asked[-1:], *(p.record for p in lists[-1:])],
+                hint="set it by whether the device has answered the last attempts to reach it",
+            )
+        evidence += [asked[-1], lists[-1].record]
+    return _others_gone(struck.run, struck.others) or passed(evidence)
+
+
+def _lists(run: Run, probe: str) -> list[Publication]:
+    """Return the answers to the questions of one phase."""
+    asked = run.sent(probe)
+    later = [r.i for r in run.steps("send") if asked and r.i > asked[-1].i and r.data["probe"] != probe]
+    end = min(later, default=run.records[-1].i + 1)
+    return [p for p in run.published("meta/devices_list") if asked and asked[0].i < p.record.i < end]
+
+
+def _entry(answer: Publication, device: str) -> dict[str, Any]:
+    """Return what devices_list says of a device."""
+    entries = answer.value if isinstance(answer.value, list) else []
+    return next((e for e in entries if isinstance(e, dict) and e.get("device_id") == device), {})
+
+
+def _others_gone(run: Run, others: list[str]) -> Verdict | None:
+    for answer in run.published("meta/devices_list"):
+        gone = next((device for device in others if _entry(answer, device).get("online") is not True), None)
+        if gone is not None:
+            return failed(
+                f"online: true for {gone}, which was well all the time",
+                f"{_entry(answer, gone).get('online')!r}",
+                at=[answer.record],
+            )
+    return None
+
+
+@judges("I2M-META-05", "polling")
+def strange_questions_change_nothing(view: View, _declaration: Declaration) -> Verdict:
+    """After meta requests that the contract does not know, the connector is as it was, and answers."""
+    run = view.run("polling")
+    sent = run.sent("strange") if run else []
+    if run is None or not sent:
+        return failed("a connector that is online, so that it can be asked", "none")
+    end = run.sent("strange_end")
+    expected = f"answers as before after meta requests {', '.join(r.data['suffix'].rpartition('/')[2] for r in sent)}"
+    known = _lists(run, "before_strange"), _lists(run, "after_strange")
+    info = [p for p in run.published("meta/info") if end and p.record.i > end[0].i]
+    if not all(known) or not info:
+        missing = "meta/devices_list" if not all(known) else "meta/info"
+        return failed(
+            expected, f"no answer on {missing}", at=[*sent, *end], hint="ignore a request that has no known name"
+        )
+    before, after = (_enrolled(lists[-1]) for lists in known)
+    if before != after:
+        return failed(f"{expected}: {before}", f"{after}", at=[known[0][-1].record, *sent, known[1][-1].record])
+    done = run.steps("polling_end")
+    harm = _harm(run, sent[0], done[0] if done else run.records[-1])
+    if harm is not None:
+        return failed(expected, harm[0], at=[*sent, harm[1]])
+    return passed([*sent, known[1][-1].record, info[0].record])
+
+
+def _enrolled(answer: Publication) -> list[tuple[Any, Any]]:
+    """Return which devices an answer lists, and whether they are enabled."""
+    entries = answer.value if isinstance(answer.value, list) else []
+    return sorted((str(e.get("device_id")), e.get("enabled")) for e in entries if isinstance(e, dict))
+
+
+def _harm(run: Run, begin: Record, end: Record) -> tuple[str, Record] | None:
+    """Return what happened to a connector between two records that must not, and the record that shows it."""
+    between = [r for r in run.records if begin.i < r.i < end.i]
+    for record in between:
+        if record.kind == "proc.exit":
+            return f"the process ended with code {record.data['code']}", record
+        if record.kind == "conn.close" and not record.data["clean"]:
+            return "the connection was lost", record
+    said = next((p for p in run.published("status") if begin.i < p.record.i < end.i), None)
+    return None if said is None else (f"the status {said.text!r}", said.record)

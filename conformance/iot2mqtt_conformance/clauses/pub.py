@@ -6,7 +6,8 @@ from typing import Any
 
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.declaration import Declaration
-from iot2mqtt_conformance.names import CLOCK_TOLERANCE
+from iot2mqtt_conformance.names import CLOCK_TOLERANCE, RECOVERY
+from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
 from iot2mqtt_conformance.view import NOT_JSON, Publication, Run, View, matches
 
@@ -36,7 +37,7 @@ def every_payload_is_json(view: View, _declaration: Declaration) -> Verdict:
         if (
             publication.suffix in (None, "status")
             or publication.record.data.get("payload_size") is not None
-            or _clears(publication)
+            or publication.clears
         ):
             continue
         if publication.value is NOT_JSON:
@@ -49,10 +50,6 @@ def every_payload_is_json(view: View, _declaration: Declaration) -> Verdict:
             )
         evidence.append(publication.record)
     return passed(evidence)
-
-
-def _clears(publication: Publication) -> bool:
-    return publication.retain and publication.text == ""
 
 
 @judges("I2M-PUB-03", "boot", "staleness")
@@ -94,9 +91,29 @@ def _timestamp_fault(stamp: Any, run: Run, publication: Publication) -> str | No
     if time is None:
         return f"timestamp {stamp!r} on {publication.topic}"
     off = time - run.time(publication.record)
-    if abs(off) > CLOCK_TOLERANCE:
+    if off > CLOCK_TOLERANCE or off < -CLOCK_TOLERANCE - _held_back(run, publication.record):
         return f"timestamp {stamp!r} on {publication.topic}, {off:+.0f} s from its publication"
     return None
+
+
+def _held_back(run: Run, record: Record) -> float:
+    """Return the seconds for which a message may have waited for the broker: since it was last heard of.
+
+    That is so for a while after a reconnection; then everything that has waited is said.
+    """
+    lost = next((r for r in run.records if r.kind == "conn.close"), None)
+    if lost is None or lost.i > record.i:
+        return 0.0
+    back = [r for r in run.packets("CONNECT") if lost.i < r.i < record.i]
+    if not back or record.t - back[-1].t > RECOVERY:
+        return 0.0
+    heard = [r for r in run.records if r.i < lost.i and _is_heard(r)]
+    return record.t - (heard[-1] if heard else lost).t
+
+
+def _is_heard(record: Record) -> bool:
+    """Whether a record is a packet that has reached the connector."""
+    return record.kind == "packet" and record.data["dir"] == "b2c" and not record.data.get("swallowed")
 
 
 @judges("I2M-PUB-04", "boot", "commands", "get")
@@ -136,3 +153,78 @@ _OF_GROUPS = {"state", "cmd"}
 def _is_split(levels: list[str], kind: str, known: list[str], words: set[str]) -> bool:
     """Whether an id seems to take several levels: no known one, and no word of the contract behind it."""
     return levels[0] == kind and len(levels) > 2 and levels[1] not in known and levels[2] not in words  # noqa: PLR2004
+
+
+_GRAMMAR = re.compile(
+    "status"
+    "|devices/[^/]+/(state(/[^/]+)?|cmd/response|error|events|telemetry|availability)"
+    "|groups/[^/]+/(state|cmd/response)"
+    "|meta/(devices_list|info)"
+    "|discovered"
+)
+"""Topics below an instance on which a connector publishes."""
+
+
+@judges("I2M-PUB-05", "boot", "commands", "get")
+def topics_are_those_of_the_contract(view: View, declaration: Declaration) -> Verdict:
+    """Every topic below the instance is one that the contract knows; what is only cleared may be of another version."""
+    evidence = []
+    for _run, publication in view.publications():
+        suffix = publication.suffix
+        if suffix is None or publication.clears or any(matches(f, publication.topic) for f in declaration.extra_topics):
+            continue
+        if _GRAMMAR.fullmatch(suffix) is None:
+            return failed(
+                "a topic of the contract: status; below devices/{d} state, state/{p}, cmd/response, error, events,"
+                " telemetry and availability; below groups/{g} state and cmd/response; meta/devices_list, meta/info;"
+                " discovered",
+                f"a message on {publication.topic!r}",
+                at=[publication.record],
+                hint="values belong into state or telemetry; what the contract has no topic for belongs elsewhere",
+            )
+        evidence.append(publication.record)
+    return passed(evidence)
+
+
+@judges("I2M-PUB-06", "outage")
+def nothing_is_lost_while_the_broker_is_away(view: View, declaration: Declaration) -> Verdict:
+    """After the outage: the response to the command in flight, and a state of every device, as it is then."""
+    run = view.run("outage")
+    cut = run.steps("cut") if run else []
+    if run is None or not cut:
+        return failed("a connector that takes a command before the connection is cut", "none")
+    again = next((r for r in run.packets("CONNECT") if r.i > cut[0].i), None)
+    if again is None:
+        return failed("a new connection once the broker is back", "no CONNECT", at=[*cut, *run.steps("broker_back")])
+    evidence = [*cut, again]
+    if "device" in cut[0].data:
+        sent = run.sent("in_flight")[0]
+        answers = [
+            p for p in run.published(f"devices/{cut[0].data['device']}/cmd/response") if _answers(p, sent, cut[0])
+        ]
+        if not answers:
+            return failed(
+                "after the reconnection: the response to the command that came right before the connection ended",
+                "none",
+                at=[sent, *cut, again],
+                hint="keep responses until the broker has acknowledged them (QoS 1), also while there is no connection",
+            )
+        evidence.append(answers[0].record)
+    for device in declaration.enabled:
+        states = [p for p in run.states(device) if p.record.i > again.i and not p.record.data["dup"]]
+        if not states:
+            return failed(f"after the reconnection: the state of {device}", "none", at=[*cut, again])
+        if device == cut[0].data.get("device") and states[-1].shown(cut[0].data["property"]) != cut[0].data["wanted"]:
+            return failed(
+                f"after the reconnection: {cut[0].data['property']} of {device} as it was commanded",
+                f"{states[-1].text}",
+                at=[*cut, again, states[-1].record],
+                hint="what waits for the broker must not be older than the latest state",
+            )
+        evidence.append(states[-1].record)
+    return passed(evidence)
+
+
+def _answers(publication: Publication, sent: Record, cut: Record) -> bool:
+    value = publication.value
+    return publication.record.i > cut.i and isinstance(value, dict) and value.get("cmd_id") == sent.data["id"]

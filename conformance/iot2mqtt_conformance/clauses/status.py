@@ -5,7 +5,7 @@ from iot2mqtt_conformance.clauses.sub import required
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
-from iot2mqtt_conformance.view import Run, View, matches
+from iot2mqtt_conformance.view import Run, View, given_up, listening_connections, matches
 
 
 @judges("I2M-STATUS-01", "boot", "reconnect")
@@ -189,3 +189,49 @@ def status_is_one_of_two_words(view: View, _declaration: Declaration) -> Verdict
                 return failed("exactly `online` or `offline`", f"{publication.text!r}", at=[publication.record])
             evidence.append(publication.record)
     return passed(evidence)
+
+
+@judges("I2M-STATUS-08", "init_fails")
+def a_failed_initialisation_is_offline(view: View, _declaration: Declaration) -> Verdict:
+    """The retained status is `offline`, and the process has ended with a code of its own, or says what is wrong."""
+    run = view.run("init_fails")
+    kept = run.steps("retained_status") if run else []
+    expected = (
+        "after a failed initialisation: the retained status `offline`, and a non-zero exit code or visible retries"
+    )
+    if run is None or not kept:
+        return failed(expected, "no launch whose initialisation fails")
+    ended = run.ended_before(kept[0])
+    if kept[0].data["payload"] != "offline":
+        at = [*(p.record for p in run.onlines[-1:]), *([ended] if ended else []), *kept]
+        hint = "publish `online` after the initialisation; if it does come online here, init_fails is declared wrongly"
+        return failed(expected, f"the retained status {kept[0].data['payload']!r}", at=at, hint=hint)
+    if ended is not None and ended.data["code"] == 0:
+        return failed(expected, "exit code 0", at=[ended], hint="end with another code, so that it is started again")
+    if ended is None and not run.lines(before=kept[0]):
+        return failed(expected, "a process that goes on and prints nothing", at=kept, hint="log every failed attempt")
+    return passed([ended or run.lines(before=kept[0])[-1], *kept])
+
+
+@judges("I2M-STATUS-09", "half_open")
+def a_half_open_connection_is_noticed(view: View, _declaration: Declaration) -> Verdict:
+    """The connector gives up a connection on which nothing comes any more, in time, and comes back."""
+    run = view.run("half_open")
+    silence = run.steps("silence") if run else []
+    if run is None or not silence:
+        return failed("a connector that is online before its connection goes silent", "none")
+    limit = 2 * run.facts["keepalive"]
+    expected = f"a connection that was silent for {limit} s (twice the keep-alive) given up, and a new one"
+    listening = listening_connections(r for r in run.records if r.i < silence[0].i)
+    left = next((r for r in run.records if r.i > silence[0].i and given_up(r, listening)), None)
+    ended = run.ended_before(run.records[-1]) if not run.steps("half_open_end") else None
+    if left is None or left.t - silence[0].t > silence[0].data["limit"]:
+        took = f"after {left.t - silence[0].t:.1f} s" if left else "not given up"
+        hint = "send PINGREQ by MQTT_KEEPALIVE, and drop the connection where no PINGRESP comes"
+        return failed(expected, took, at=[*silence, *([left] if left else [])], hint=hint)
+    back = next((p for p in run.onlines if p.record.i > left.i), None)
+    if back is None:
+        return failed(
+            expected, "given up, but no `online` on a new one", at=[*silence, left, *([ended] if ended else [])]
+        )
+    return passed([*silence, left, back.record])

@@ -1,29 +1,51 @@
-"""The report as files: report.json with a versioned form, and the transcript."""
+"""The report as files in one folder: a page, data, a badge and the transcript of each connector."""
 
 import json
+import re
+import tempfile
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
-from iot2mqtt_conformance.report.redact import redacted
-from iot2mqtt_conformance.transcript import Record, Transcript
-
-VERSION = 1
+from iot2mqtt_conformance.report.badge import badge
+from iot2mqtt_conformance.report.data import Judged, as_data
+from iot2mqtt_conformance.report.page import page
 
 
-def write(folder: Path, name: str, report: dict[str, Any], transcript: Transcript) -> list[Path]:
+def prepare(folder: Path) -> None:
+    """Make the folder, and make sure that files can be written into it.
+
+    Raises:
+        OSError: They cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def names(connectors: Iterable[str]) -> list[str]:
+    """Return what the files of each connector begin with: its name without what file names cannot have, once each."""
+    found: list[str] = []
+    for connector in connectors:
+        stem = re.sub(r"[^\w.-]+", "_", connector).lstrip(".") or "connector"
+        spellings = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        found.append(next(name for name in spellings if name not in found))
+    return found
+
+
+def write(folder: Path, name: str, judged: Judged) -> list[Path]:
     """Write the files of one connector into a folder and return their paths.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    masked = Transcript(
-        (Record(r.i, r.t, r.run, r.kind, redacted(r.kind, r.data)) for r in transcript), wall=transcript.wall
-    )
     files = {
-        f"{name}.report.json": json.dumps({"version": VERSION, **report}, indent=2) + "\n",
-        f"{name}.transcript.ndjson": masked.dump(),
+        f"{name}.report.html": page(judged),
+        f"{name}.report.json": json.dumps(as_data(judged), indent=2) + "\n",
+        f"{name}.badge.svg": badge(judged),
+        f"{name}.transcript.ndjson": judged.played.transcript.dump(),
     }
     for file, text in files.items():
-        (folder / file).write_text(text, encoding="utf-8")
+        # A connector may send half a surrogate pair, which has no UTF-8.
+        (folder / file).write_text(text, encoding="utf-8", errors="backslashreplace")
     return [folder / file for file in files]

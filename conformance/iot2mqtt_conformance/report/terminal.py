@@ -1,89 +1,92 @@
 """The summary at the end of a run."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.contract import Clause, clauses
-from iot2mqtt_conformance.judging import Played
-from iot2mqtt_conformance.verdict import Outcome, Verdict
+from iot2mqtt_conformance.report.data import Judged, Result, count
+from iot2mqtt_conformance.report.telling import printable
+from iot2mqtt_conformance.verdict import Outcome, Ruling, Standing
 
 SLOWEST = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What is known of one connector when all is done."""
-
-    name: str
-    played: Played
-    verdicts: dict[str, Verdict]
-    seconds: float
+COLUMN = 9
 
 
 def summary(judged: Judged) -> list[str]:
-    """Return the verdict table by area, the slowest clauses and the figures."""
+    """Return the verdicts by area, what does not count as a failure and why, and the figures."""
     if judged.played.smoke is not None:
-        return [f"{judged.name}: not judged, because it did not come online: {judged.played.smoke.splitlines()[0]}"]
-    lines = [f"{judged.name}: {_total(judged.verdicts.values())}", "", _row("area", *(str(o) for o in Outcome))]
-    by_area: dict[str, list[Verdict]] = {}
-    for clause in clauses().values():
-        if clause.id in judged.verdicts:
-            by_area.setdefault(clause.area, []).append(judged.verdicts[clause.id])
-    for area, verdicts in by_area.items():
-        lines.append(_row(area, *(str(sum(v.outcome is o for v in verdicts) or "·") for o in Outcome)))
-    lines += ["", f"slowest: {', '.join(_slowest(judged))}"]
-    lines.append(
-        f"played in {judged.seconds:.1f} s; one question and answer took {judged.played.round_trip * 1000:.1f} ms"
-    )
+        cause = printable(judged.played.smoke.splitlines()[0])
+        return [f"{judged.name}: not judged, because it did not come online: {cause}"]
+    counts = judged.counts()
+    said = ", ".join(f"{number} {standing}" for standing, number in counts.items()) or "no clause was asked for"
+    known = f"{len(JUDGES)} of the contract's {len(clauses())} clauses are judged by this version"
+    lines = [f"{judged.name}: {said}; {known}", ""]
+    lines += [*_table(judged, list(counts)), ""]
+    lines += [*_warnings(judged), *_expected(judged), *_reasons(judged, Standing.NOT_APPLICABLE)]
+    lines += _reasons(judged, Standing.NOT_JUDGED)
+    lines += [f"slowest: {', '.join(_slowest(judged))}"] if _slowest(judged) else []
+    round_trip = judged.played.round_trip * 1000
+    lines.append(f"played in {judged.seconds:.1f} s; one question and answer took {round_trip:.1f} ms")
+    unseen = judged.counts().get(Standing.NOT_JUDGED)
+    if unseen:
+        lines.append(f"partial: {unseen} clauses were not judged, because the connector was running already")
+    elif judged.result is Result.PARTIAL:
+        lines.append(f"partial: {len(judged.rulings)} of {len(JUDGES)} clauses were asked for")
     return lines
 
 
-def _row(*cells: str) -> str:
-    first, *rest = cells
-    return f"  {first:<8}" + "".join(f"{cell:>16}" for cell in rest)
+def _table(judged: Judged, columns: list[Standing]) -> Iterator[str]:
+    yield _row("area", columns, [str(standing) for standing in columns])
+    by_area: dict[str, list[Ruling]] = {}
+    for clause, ruling in judged.in_order():
+        by_area.setdefault(clause.area, []).append(ruling)
+    for area, rulings in by_area.items():
+        counts = count(rulings)
+        yield _row(area, columns, [str(counts.get(standing, "·")) for standing in columns])
 
 
-def _total(verdicts: Iterable[Verdict]) -> str:
-    counts = dict.fromkeys(Outcome, 0)
-    for verdict in verdicts:
-        counts[verdict.outcome] += 1
-    known = len(clauses())
-    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-    return f"{said}; {len(JUDGES)} of the contract's {known} clauses are judged by this version"
+def _row(first: str, columns: list[Standing], cells: list[str]) -> str:
+    widths = (max(len(standing), COLUMN) + 2 for standing in columns)
+    return f"  {first:<8}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def _with(judged: Judged, standing: Standing) -> list[tuple[Clause, Ruling]]:
+    return [(clause, ruling) for clause, ruling in judged.in_order() if ruling.standing is standing]
+
+
+def _warnings(judged: Judged) -> Iterator[str]:
+    found = _with(judged, Standing.WARNING)
+    if not found:
+        return
+    yield "warnings (SHOULD; --iot2mqtt-strict makes them failures):"
+    for clause, ruling in found:
+        yield f"  {clause.id}  {clause.text}"
+        for name in ("expected", "seen", "hint"):
+            text = getattr(ruling.verdict, name)
+            if text:
+                yield f"    {name + ':':<9} {printable(text)}"
+    yield ""
+
+
+def _expected(judged: Judged) -> Iterator[str]:
+    found = _with(judged, Standing.EXPECTED_FAILURE)
+    if found:
+        yield "expected failures:"
+        yield from (f"  {clause.id}  {printable(ruling.reason)}" for clause, ruling in found)
+        yield ""
+
+
+def _reasons(judged: Judged, standing: Standing) -> Iterator[str]:
+    by_reason: dict[str, list[str]] = {}
+    for clause, ruling in _with(judged, standing):
+        by_reason.setdefault(ruling.verdict.seen, []).append(clause.id)
+    if by_reason:
+        yield f"{standing}:"
+        yield from (f"  {', '.join(ids)}  {printable(reason)}" for reason, ids in by_reason.items())
+        yield ""
 
 
 def _slowest(judged: Judged) -> list[str]:
-    times = {
-        clause_id: max((judged.played.durations.get(name, 0.0), name) for name in JUDGES[clause_id].scenarios)
-        for clause_id, verdict in judged.verdicts.items()
-        if verdict.outcome in (Outcome.PASS, Outcome.FAIL)
-    }
-    order = sorted(times.items(), key=lambda entry: -entry[1][0])[:SLOWEST]
-    return [f"{clause_id} {seconds:.1f} s ({name})" for clause_id, (seconds, name) in order]
-
-
-def as_json(judged: Judged, *, seed: int, services: str) -> dict[str, object]:
-    """Return the report as data."""
-    return {
-        "connector": judged.name,
-        "seed": seed,
-        "services": services,
-        "seconds": round(judged.seconds, 3),
-        "round_trip": judged.played.round_trip,
-        "smoke": judged.played.smoke,
-        "scenarios": judged.played.durations,
-        "clauses": [_entry(clauses()[clause_id], verdict) for clause_id, verdict in judged.verdicts.items()],
-    }
-
-
-def _entry(clause: Clause, verdict: Verdict) -> dict[str, object]:
-    return {
-        "id": clause.id,
-        "level": clause.level,
-        "text": clause.text,
-        "outcome": verdict.outcome.value,
-        "expected": verdict.expected,
-        "seen": verdict.seen,
-        "evidence": list(verdict.evidence),
-    }
+    asked = [c for c, ruling in judged.in_order() if ruling.verdict.outcome in (Outcome.PASS, Outcome.FAIL)]
+    order = sorted(asked, key=lambda clause: -judged.duration(clause)[0])[:SLOWEST]
+    return [f"{clause.id} {judged.duration(clause)[0]:.1f} s ({judged.duration(clause)[1]})" for clause in order]

@@ -6,6 +6,7 @@ It doubles as the smoke test: while it cannot bring the connector online, nothin
 import json
 
 from iot2mqtt_conformance.launch import LaunchError
+from iot2mqtt_conformance.launch_image import prepare
 from iot2mqtt_conformance.rig import Rig, Stage
 from iot2mqtt_conformance.transcript import Record
 
@@ -15,6 +16,8 @@ RUN = "boot"
 async def play(stage: Stage) -> None:
     """Launch, measure the round trip, ask the meta questions."""
     try:
+        if "image" in stage.declaration.features:
+            stage.image = await prepare(stage.declaration)
         async with Rig(stage, RUN) as rig:
             online = await rig.online()
             rig.note("smoke", online=online is not None)
@@ -26,8 +29,9 @@ async def play(stage: Stage) -> None:
             stage.smoke_passed.set()
             await rig.states(seconds=stage.declaration.start_deadline)
             await rig.meta("devices_list", probe="devices_list")
-            await _watch_uptime(rig)
-            await rig.states(since=rig.mark)
+            if stage.attached is None:
+                await _watch_uptime(rig)
+                await rig.states(since=rig.mark)
     except LaunchError as error:
         stage.recorder.add(RUN, "launch.error", message=str(error))
     finally:

@@ -6,7 +6,8 @@ from typing import Any
 
 from iot2mqtt_conformance.declaration import Device
 from iot2mqtt_conformance.names import DISABLED, UNKNOWN
-from iot2mqtt_conformance.rig import Rig, Setting, Stage, is_publish
+from iot2mqtt_conformance.rig import Rig, Stage, is_publish
+from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.transcript import Record
 
 QUIET = 60.0

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from iot2mqtt_conformance.rig import Rig, Setting, Stage
+from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.setting import Setting
 
 FAULTS: dict[str, Callable[[str], str] | None] = {
     "missing": None,

@@ -1,95 +1,19 @@
 """Whatever bytes arrive, the connector goes on answering."""
 
-import json
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import cycle
-from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
-from hypothesis.configuration import set_hypothesis_home_dir, storage_directory
-
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.payloads import NASTY, Chance
+from iot2mqtt_conformance.rig import PATIENCE, Rig, Stage, is_publish
 from iot2mqtt_conformance.scenarios.reconnect import ask
+from iot2mqtt_conformance.shrinking import Message, smallest
 
-GENERATED = 60
-LETTERS = 'aZ09 _-./+#"\\{}[]:,\x00\x1f\x7f\u00e9\u200b\ufffd\U0001f4a1'
-"""What generated texts are made of: an alphabet of its own saves hypothesis the tables of all Unicode."""
+RUN = "fuzz"
 BATCH = 12
-NASTY: tuple[bytes, ...] = (
-    b"\xff\xfe\xfd",
-    b"",
-    b'{"id": "cut off", "values": {',
-    b"[]",
-    b"null",
-    b"true",
-    b"42",
-    b'"online"',
-    b"[1, 2, {}]",
-    b'{"values": null}',
-    b'{"values": []}',
-    b'{"values": "power"}',
-    b'{"id": 7, "values": {"power": true}}',
-    b'{"id": {"a": []}, "timestamp": [], "timeout": "soon", "values": {}}',
-    b'{"properties": 5}',
-    b'{"properties": [null, {}, 1]}',
-    b'{"timestamp": 1e400, "values": {}}',
-    b"NaN",
-    b"[" * 5000 + b"]" * 5000,
-    b'{"a":' * 3000 + b"1" + b"}" * 3000,
-    b'{"values": {"' + b"x" * 1_000_000 + b'": 1}}',
-    b"\x00" * 100,
-)
+SHOWN = 200
+"""Bytes of a payload that are written down."""
 
 
-def _text(longest: int) -> st.SearchStrategy[str]:
-    return st.text(LETTERS, max_size=longest)
-
-
-@contextmanager
-def _nothing_kept() -> Iterator[None]:
-    """Keep hypothesis's notes in a folder that goes away: even without a database it writes some where it runs."""
-    usual = storage_directory(intent_to_write=False).home_directory
-    with TemporaryDirectory(prefix="iot2mqtt-") as folder:
-        set_hypothesis_home_dir(folder)
-        try:
-            yield
-        finally:
-            set_hypothesis_home_dir(usual)
-
-
-def payloads(number: int) -> list[bytes]:
-    """Return the payloads that a seed stands for."""
-    found: list[bytes] = []
-    scalars = st.none() | st.booleans() | st.integers() | st.floats() | _text(20)
-    values = st.recursive(
-        scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_text(8), inner, max_size=4)
-    )
-    envelope = st.fixed_dictionaries(
-        {}, optional=dict.fromkeys(("id", "timestamp", "values", "timeout", "properties"), values)
-    )
-    texts = (values | envelope).map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass"))
-
-    @seed(number)
-    @settings(
-        max_examples=GENERATED,
-        database=None,
-        phases=[Phase.generate],
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.one_of(texts, st.binary(max_size=200)))
-    def collect(payload: bytes) -> None:
-        found.append(payload)
-
-    with _nothing_kept():
-        collect()
-    return found
-
-
-def _messages(rig: Rig) -> list[tuple[str, bytes]]:
+def _messages(rig: Rig) -> list[Message]:
     """Every nasty payload on a topic of each kind, and each generated one on the next topic in turn."""
     kinds = [f"devices/{rig.stage.declaration.enabled[0]}/cmd", f"devices/{rig.stage.declaration.enabled[0]}/get"]
     kinds += [f"groups/{(rig.stage.declaration.groups or ['nosuchgroup'])[0]}/cmd", "meta/request/nosuchthing"]
@@ -97,20 +21,63 @@ def _messages(rig: Rig) -> list[tuple[str, bytes]]:
     turns = cycle([*kinds, *others, "meta/request/devices_list"])
     messages = [(topic, payload) for topic in kinds for payload in NASTY]
     messages += [(next(turns), payload) for payload in rig.stage.payloads]
-    random.Random(rig.stage.seed).shuffle(messages)
-    return messages
+    return Chance(rig.stage.seed).shuffled(messages)
 
 
 async def play(stage: Stage) -> None:
-    """Send nasty and generated payloads to every subscribed topic, with a question after every batch."""
-    async with Rig(stage, "fuzz") as rig:
-        if not await rig.online():
-            return
+    """Send nasty and generated payloads to every subscribed topic; then look for the smallest that did harm, if any."""
+    suspects = await _send(stage)
+    if not suspects or stage.attached is not None:
+        return
+    found = await smallest(stage, suspects)
+    if found is not None:
+        stage.recorder.add(
+            RUN,
+            "step",
+            name="fuzz_shrunk",
+            suffix=found.suffix,
+            shown=found.payload[:SHOWN].decode("latin-1"),
+            size=len(found.payload),
+            of=found.size,
+            how=found.how,
+            launches=found.launches,
+            done=found.done,
+        )
+
+
+async def _send(stage: Stage) -> list[Message]:
+    """Send all, with a question after every batch; return the batch after which something was wrong."""
+    async with Rig(stage, RUN) as rig:
+        if await rig.online() is None:
+            return []
         messages = _messages(rig)
+        since = rig.mark
         for start in range(0, len(messages), BATCH):
-            for topic, payload in messages[start : start + BATCH]:
-                await rig.send(topic, payload, probe="fuzz", shown=payload[:200].decode("latin-1"))
-            if await rig.meta("info", probe="fuzz_batch") is None:
-                return
+            batch = messages[start : start + BATCH]
+            for topic, payload in batch:
+                await rig.send(topic, payload, probe="fuzz", shown=payload[:SHOWN].decode("latin-1"))
+            if not await _answers(rig) or _lost(rig, since):
+                rig.note("fuzz_stopped")
+                return batch
         await ask(rig)
         rig.note("fuzz_end")
+    return []
+
+
+async def _answers(rig: Rig) -> bool:
+    """Whether a question is answered; the end of the process is the end of waiting."""
+    since = rig.mark
+    await rig.send("meta/request/info", b"{}", probe="fuzz_batch")
+    answer = await rig.until(
+        lambda r: is_publish(r, rig.topic("meta/info")) or r.kind == "proc.exit",
+        "meta/info",
+        since=since,
+        seconds=PATIENCE,
+    )
+    return answer is not None and answer.kind == "packet"
+
+
+def _lost(rig: Rig, since: int) -> bool:
+    """Whether a connection was given up since then."""
+    records = rig.stage.recorder.transcript.records[since:]
+    return any(r.run == rig.run and r.kind == "conn.close" and not r.data["clean"] for r in records)

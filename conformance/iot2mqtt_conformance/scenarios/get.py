@@ -2,13 +2,15 @@
 
 import json
 
-from iot2mqtt_conformance.rig import Rig, Setting, Stage
+from iot2mqtt_conformance.names import UNKNOWN
+from iot2mqtt_conformance.rig import Rig, Stage
 from iot2mqtt_conformance.scenarios.commands import QUIET
+from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.transcript import Record
 
 
 async def play(stage: Stage) -> None:
-    """Ask every enabled device in the three ways for all, then one for a part."""
+    """Ask every enabled device in the three ways for all, then for a part; then a device that there is not."""
     async with Rig(stage, "get", setting=Setting(interval=QUIET)) as rig:
         if not await rig.online():
             return
@@ -22,6 +24,13 @@ async def play(stage: Stage) -> None:
                 body = json.dumps({"properties": [known, "no_such_property"]}).encode()
                 rig.note("partial", device=device, known=known)
                 await rig.get(device, body, probe="partial")
+                kept = await rig.kept(f"devices/{device}/state")
+                rig.note("retained_state", device=device, payload=kept)
+        await rig.send(f"devices/{UNKNOWN}/get", b"", probe="get_unknown")
+        await rig.meta("info", probe="get_unknown_barrier")
+        for device in stage.declaration.enabled:
+            await rig.get(device, probe="get_unknown_after")
+        rig.note("get_end")
 
 
 def _a_property(record: Record | None) -> str | None:

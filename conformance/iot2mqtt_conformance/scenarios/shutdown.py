@@ -3,8 +3,15 @@
 import asyncio
 import signal
 
-from iot2mqtt_conformance.rig import Rig, Setting, Stage
+from iot2mqtt_conformance.rig import Rig, Stage
 from iot2mqtt_conformance.scenarios.commands import QUIET
+from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.view import given_up, listening_connections
+
+LATENCY = 0.05
+"""Seconds that a packet takes while the connector leaves."""
+UNDER_WAY = 1.0
+"""Seconds in which what is on its way has come through."""
 
 
 async def play(stage: Stage) -> None:
@@ -17,5 +24,10 @@ async def _stop(stage: Stage, name: str, number: signal.Signals) -> None:
         if not await rig.online():
             return
         await rig.states()
-        rig.signal(number)
+        # Whoever does not wait for the acknowledgement of `offline` leaves before it comes.
+        rig.proxy.delay(LATENCY)
+        listening = listening_connections(stage.recorder.transcript.of(rig.run))
+        since = rig.signal(number).i
         await rig.ended(seconds=stage.declaration.stop_deadline)
+        # What the process has sent last is still on its way.
+        await rig.until(lambda r: given_up(r, listening), "the end of the connection", since=since, seconds=UNDER_WAY)

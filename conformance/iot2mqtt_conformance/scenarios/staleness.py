@@ -4,8 +4,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
 from iot2mqtt_conformance.declaration import Device
-from iot2mqtt_conformance.rig import Rig, Setting, Stage
+from iot2mqtt_conformance.rig import Rig, Stage
 from iot2mqtt_conformance.scenarios.commands import QUIET, showing
+from iot2mqtt_conformance.setting import Setting
 
 ZONES = {"utc": "UTC", "kolkata": "Asia/Kolkata", "newfoundland": "America/St_Johns"}
 _EAST = timezone(timedelta(hours=9))

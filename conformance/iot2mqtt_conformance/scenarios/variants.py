@@ -2,7 +2,8 @@
 
 import asyncio
 
-from iot2mqtt_conformance.rig import Rig, Setting, Stage
+from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.setting import Setting
 
 SLOW = 0.2
 """Seconds that a packet takes on a slow line: an `online` that does not wait for the SUBACK overtakes it there."""

@@ -26,6 +26,8 @@ from amqtt.utils import gen_client_id
 REFUSED = 0x80
 PATIENCE = 1.5
 """How many keep-alives a client may be silent (3.1.2.10)."""
+AGAIN = 0.1
+"""Seconds after which a reader that does not end is told again to do so."""
 OF_A_CONNECTION = (
     "clean_session",
     "will_flag",
@@ -66,6 +68,14 @@ class MendedHandler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt carri
     def handle_read_timeout(self) -> None:
         """Nothing came for one and a half keep-alives: the connection has ended (3.1.2.10)."""
         self.session.delivered_message_queue.put_nowait(None)
+
+    async def stop(self) -> None:
+        """End the connection; up to Python 3.11 a task that is in asyncio.wait_for may miss that it is cancelled."""
+        reader = self._reader_task
+        while reader is not None and reader is not asyncio.current_task() and not reader.done():
+            reader.cancel()
+            await asyncio.wait({reader}, timeout=AGAIN)
+        await super().stop()
 
     async def _work(self, what: Any) -> None:
         await self.session.delivered_message_queue.put(what)
@@ -143,12 +153,13 @@ class MendedBroker(Broker):  # type: ignore[misc]  # amqtt carries no types
 
     async def _part(self, session: Session, handler: MendedHandler, last: DisconnectPacket | None) -> None:
         """A connection has ended: publish the will of a client that did not say DISCONNECT (3.1.2.5)."""
+        # The will is for the others: nothing is sent any more on a connection that ends.
+        session.transitions.disconnect()
         if last is None and session.will_flag:
             self._pass_on(session.will_topic, session.will_message, session.will_qos)
             if session.will_retain:
                 await self.retain_message(session, session.will_topic, session.will_message, session.will_qos)
         await self._stop_handler(handler)
-        session.transitions.disconnect()
         if session.clean_session:
             await self._delete_session(session.client_id)
 

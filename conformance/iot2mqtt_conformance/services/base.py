@@ -18,7 +18,7 @@ class ServiceError(Exception):
     """A service cannot be had; the message says what to install or mend."""
 
 
-class _PortTakenError(ServiceError):
+class PortTakenError(ServiceError):
     """Somebody else listens where the broker should."""
 
 
@@ -55,7 +55,7 @@ class Broker:
         while True:
             try:
                 await self._attempt()
-            except _PortTakenError:
+            except PortTakenError:
                 self._ports_left -= 1
                 if self._ports_left < 1:
                     raise
@@ -89,7 +89,7 @@ class Broker:
     def _failure(self, *, ended: bool) -> ServiceError:
         said = f"its last lines: {self.said()}"
         if in_use(self.port):
-            return _PortTakenError(
+            return PortTakenError(
                 f"port {self.port} of {self.host} is already in use, so {self.name} cannot listen on it; {said}"
             )
         how = "ended at once" if ended else f"did not listen within {START_LIMIT:.0f} s"

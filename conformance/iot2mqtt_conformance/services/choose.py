@@ -2,23 +2,27 @@
 
 from collections.abc import Callable
 
-from iot2mqtt_conformance.services import embedded, local
+from iot2mqtt_conformance.services import docker, embedded, local
 from iot2mqtt_conformance.services.base import Broker, ServiceError
 
-MODES = ("auto", "local", "embedded")
+MODES = ("auto", "local", "embedded", "docker")
+
+Choice = tuple[Callable[[], Broker], str]
 
 
-def choose(mode: str) -> tuple[Callable[[], Broker], str]:
+def choose(mode: str) -> Choice:
     """Return what makes brokers in a mode, and a sentence that says which and why.
 
     Args:
-        mode: `local`, `embedded` or `auto`.
+        mode: `local`, `embedded`, `docker`, or `auto` for the first of them that is to be had.
 
     Raises:
         ServiceError: There is no such mode, or it is not to be had on this machine.
     """
     if mode not in MODES:
         raise ServiceError(f"services `{mode}` are not known: choose one of {', '.join(MODES)}")
+    if mode == "docker":
+        return _docker()
     mosquitto = local.find() if mode != "embedded" else None
     if mosquitto is not None:
         path, version = mosquitto
@@ -33,4 +37,19 @@ def choose(mode: str) -> tuple[Callable[[], Broker], str]:
         return lambda: embedded.amqtt(amqtt), f"broker: amqtt {amqtt} from pip, MQTT 3.1.1 only{why}"
     if mode == "embedded":
         raise ServiceError("services `embedded` need amqtt: run pip install 'iot2mqtt-sdk[embedded]'")
-    raise ServiceError("no broker: install mosquitto, or run pip install 'iot2mqtt-sdk[embedded]'")
+    return _last_resort()
+
+
+def _docker() -> Choice:
+    engine = docker.find()
+    return lambda: docker.mosquitto(engine), f"broker: {docker.image('mosquitto')} in Docker {engine}"
+
+
+def _last_resort() -> Choice:
+    try:
+        make, said = _docker()
+    except ServiceError:
+        raise ServiceError(
+            "no broker: install mosquitto, run pip install 'iot2mqtt-sdk[embedded]', or start Docker"
+        ) from None
+    return make, f"{said}, because neither mosquitto nor amqtt is installed"

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
-from connector import STALE_AFTER, Connector
+from connector import Connector
 from devices import Device, RefusedError
+from orders import STALE_AFTER
 
 from broken.registry import breaks
 
-NO_ANSWER = ("I2M-CMD-03", "I2M-CMD-07")
-"""Both clauses are proved by the response to a later command, which is none without a cmd_id."""
+NO_ANSWER = (
+    *(f"I2M-CMD-{number:02}" for number in (3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17)),
+    *(f"I2M-GROUP-{number:02}" for number in (2, 3, 4)),
+)
+"""Clauses that are proved by the response to a command, which is none without a cmd_id."""
 
 
 @breaks("I2M-CMD-01")
@@ -49,7 +54,8 @@ class OldState(Connector):
         return values
 
 
-@breaks("I2M-CMD-02")
+# Group commands are answered by the same lines.
+@breaks("I2M-CMD-02", company=("I2M-GROUP-04",))
 class RetainedResponse(Connector):
     """Responses are retained."""
 
@@ -58,7 +64,8 @@ class RetainedResponse(Connector):
         self.publish(f"{target}/cmd/response", response, retain=True)
 
 
-@breaks("I2M-CMD-02.twice")
+# Group commands are answered by the same lines.
+@breaks("I2M-CMD-02.twice", company=("I2M-GROUP-04",))
 class TwoResponses(Connector):
     """A command is answered twice: that it has come, and that it is done."""
 
@@ -68,7 +75,8 @@ class TwoResponses(Connector):
         super().finish(target, command_id, answer)
 
 
-@breaks("I2M-CMD-02.status")
+# What is no success has no result.
+@breaks("I2M-CMD-02.status", company=("I2M-CMD-10", "I2M-CMD-16", "I2M-CMD-17"))
 class OtherStatus(Connector):
     """The status of a response is `ok`."""
 
@@ -77,7 +85,8 @@ class OtherStatus(Connector):
         return {**super().success(result), "status": "ok"}
 
 
-@breaks("I2M-CMD-02.timestamp")
+# Refusals and answers to group commands have that form as well.
+@breaks("I2M-CMD-02.timestamp", company=("I2M-CMD-05", "I2M-CMD-14", "I2M-GROUP-04"))
 class UndatedResponse(Connector):
     """A response has no timestamp."""
 
@@ -148,28 +157,32 @@ class _OtherLimit(Connector):
             raise RefusedError("stale_command", "the command is too old: send it again", retriable=True)
 
 
-@breaks("I2M-CMD-04")
+# The age of group commands is judged by the same lines; and what is executed has no code.
+@breaks("I2M-CMD-04", company=("I2M-CMD-05", "I2M-GROUP-03"))
 class AnyAge(_OtherLimit):
     """Commands of any age are executed."""
 
     limit = float("inf")
 
 
-@breaks("I2M-CMD-04.strict")
+# The age of group commands is judged by the same lines.
+@breaks("I2M-CMD-04.strict", company=("I2M-GROUP-03",))
 class TooStrict(_OtherLimit):
     """A command of 20 s is too old already."""
 
     limit = 20
 
 
-@breaks("I2M-CMD-04.lax")
+# The age of group commands is judged by the same lines.
+@breaks("I2M-CMD-04.lax", company=("I2M-GROUP-03",))
 class TooLax(_OtherLimit):
     """A command of a minute is not too old yet."""
 
     limit = 60
 
 
-@breaks("I2M-CMD-04.days")
+# The age of group commands is judged by the same lines.
+@breaks("I2M-CMD-04.days", company=("I2M-GROUP-03",))
 class DaysForgotten(Connector):
     """Only the seconds of an age are looked at, so that whole days do not count."""
 
@@ -180,7 +193,8 @@ class DaysForgotten(Connector):
             raise RefusedError("stale_command", "the command is too old: send it again", retriable=True)
 
 
-@breaks("I2M-CMD-04.offset")
+# The age of group commands is judged by the same lines.
+@breaks("I2M-CMD-04.offset", company=("I2M-GROUP-03",))
 class OffsetDropped(Connector):
     """The offset of a timestamp is dropped, and the rest read as UTC."""
 
@@ -199,7 +213,8 @@ class LocalTime(Connector):
         return datetime.fromisoformat(stamp).astimezone()
 
 
-@breaks("I2M-CMD-07")
+# Whoever is dead refuses nothing.
+@breaks("I2M-CMD-07", company=("I2M-CMD-05",))
 class UnknownIsFatal(Connector):
     """A command for an unknown device ends the connector."""
 
@@ -211,7 +226,8 @@ class UnknownIsFatal(Connector):
         return device
 
 
-@breaks("I2M-CMD-07.disabled")
+# What is executed has no code.
+@breaks("I2M-CMD-07.disabled", company=("I2M-CMD-05",))
 class DisabledObeys(Connector):
     """A disabled device executes commands."""
 
@@ -221,7 +237,8 @@ class DisabledObeys(Connector):
         return super().commanded(name) if device is None else device
 
 
-@breaks("I2M-CMD-07.created", company=("I2M-ENV-09",))
+# What is executed has no code.
+@breaks("I2M-CMD-07.created", company=("I2M-CMD-05", "I2M-ENV-09"))
 class UnknownIsCreated(Connector):
     """A command for an unknown device makes one, whose state is then published."""
 
@@ -232,7 +249,8 @@ class UnknownIsCreated(Connector):
         return Device(name)
 
 
-@breaks("I2M-CMD-07.first")
+# What is executed has no code.
+@breaks("I2M-CMD-07.first", company=("I2M-CMD-05",))
 class UnknownIsTheFirst(Connector):
     """A command for an unknown device is given to the first one."""
 
@@ -310,3 +328,25 @@ class ReconnectsAfterwards(Connector):
             self.client.reconnect()
             return
         super().obey(target, payload, carry_out, blank)
+
+
+@breaks("I2M-CMD-08.bytes")
+class TwoBytesAreFatal(Connector):
+    """Two bytes side by side, wherever they are in a payload, end the connector."""
+
+    def dispatch(self, levels: list[str], payload: bytes) -> None:
+        """Look for them first."""
+        if b"\xff\x00" in payload:
+            raise ValueError("no such text")
+        super().dispatch(levels, payload)
+
+
+@breaks("I2M-CMD-08.hangs")
+class TwoBytesAreForever(Connector):
+    """Two bytes side by side, wherever they are in a payload, let the connector wait for nothing for ever."""
+
+    def dispatch(self, levels: list[str], payload: bytes) -> None:
+        """Look for them first."""
+        if b"\xff\x00" in payload:
+            Event().wait()
+        super().dispatch(levels, payload)

@@ -6,18 +6,22 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from connector import Connector
 from devices import Device
+from session import OPENS
 from settings import Environment, Instance, SettingsError, env_file, folder, read_instance
 
 from broken.registry import breaks
 
 OUTSIDE = ("I2M-PUB-01",)
 """A publication below another root is one outside the instance."""
+NOBODY = ("I2M-CMD-07",)
+"""No state of a disabled device may follow a command to one."""
 LONGEST_CLIENT_ID = 23
 """What MQTT 3.1 allowed, in bytes."""
 
@@ -63,7 +67,7 @@ class FixedRootSubscribed(Connector):
         return [*super().filters(), (f"IoT2mqtt/v1/instances/{self.environment.instance_name}/meta/request/+", 1)]
 
 
-@breaks("I2M-ENV-02")
+@breaks("I2M-ENV-02", company=("I2M-ENV-08",))
 class FileWins(Connector):
     """The .env file wins over the process environment."""
 
@@ -188,7 +192,7 @@ class EveryFile(Connector):
         own = super().configuration(file)
         others = [read_instance(other) for other in sorted(file.parent.glob("*.json"))]
         devices = {name: device for other in [*others, own] for name, device in other.devices.items()}
-        return Instance(update_interval=own.update_interval, devices=devices, groups=own.groups)
+        return replace(own, devices=devices)
 
 
 class _Lenient(Connector):
@@ -205,7 +209,7 @@ class _Lenient(Connector):
     @classmethod
     def instead(cls, _file: Path) -> Instance:
         """Return what is used for a configuration that cannot be read."""
-        return Instance(update_interval=10, devices={}, groups={})
+        return Instance(update_interval=10, devices={}, groups={}, word=OPENS)
 
 
 @breaks("I2M-ENV-10")
@@ -273,3 +277,41 @@ class UnnamedConfiguration(Connector):
             print("hostile: bad configuration", file=sys.stderr)
             return 1
         return super().main()
+
+
+@breaks("I2M-ENV-15", company=NOBODY)
+class AllPolled(Connector):
+    """Disabled devices are polled like the others."""
+
+    def polled(self) -> list[Device]:
+        """Return all of them."""
+        return list(self.instance.devices.values())
+
+
+@breaks("I2M-ENV-15.at_first", company=NOBODY)
+class AllPolledAtFirst(Connector):
+    """The first round of polls takes in the disabled devices."""
+
+    begun = False
+
+    def poll(self) -> None:
+        """Note that it has begun."""
+        super().poll()
+        self.begun = self.online
+
+    def polled(self) -> list[Device]:
+        """Return all of them the first time."""
+        return super().polled() if self.begun else list(self.instance.devices.values())
+
+
+@breaks("I2M-ENV-15.asked", company=NOBODY)
+class DisabledAnswers(Connector):
+    """A get for a disabled device is answered, as one for the others is."""
+
+    def get(self, name: str, payload: bytes) -> None:
+        """Answer for it."""
+        device = self.instance.devices.get(name)
+        if device is not None and not device.enabled:
+            self.answer_whole(device)
+        else:
+            super().get(name, payload)

@@ -28,7 +28,8 @@ class ObjectAsksForNothing(Connector):
         return [] if payload == b"{}" else super().wanted(payload)
 
 
-@breaks("I2M-GET-01.lacks")
+# The answer to all is what the broker keeps.
+@breaks("I2M-GET-01.lacks", company=("I2M-GET-03",))
 class AnswerLacksSome(Connector):
     """The answer lacks what cannot be set."""
 
@@ -85,7 +86,8 @@ class UnknownSpoilsAll(Connector):
         super().answer_part(device, names if set(names) <= set(device.state) else [])
 
 
-@breaks("I2M-GET-02.unanswered")
+# An answer that there is not cannot be looked at.
+@breaks("I2M-GET-02.unanswered", company=("I2M-GET-03",))
 class UnknownIsNotAnswered(Connector):
     """A get that names an unknown property is not answered."""
 
@@ -93,3 +95,56 @@ class UnknownIsNotAnswered(Connector):
         """Answer where all are known."""
         if set(names) <= set(device.state):
             super().answer_part(device, names)
+
+
+@breaks("I2M-GET-03")
+class RetainedPart(Connector):
+    """A partial answer is retained."""
+
+    def publish(self, suffix: str, value: Any, *, qos: int = 1, retain: bool = False) -> None:
+        """Retain every state."""
+        super().publish(suffix, value, qos=qos, retain=retain or suffix.endswith("/state"))
+
+
+@breaks("I2M-GET-03.cleared", company=("I2M-STATE-02",))
+class PartClears(Connector):
+    """With a partial answer the retained state is cleared."""
+
+    def answer_part(self, device: Device, names: list[str]) -> None:
+        """Answer, and clear."""
+        super().answer_part(device, names)
+        self.client.publish(self.topic(f"devices/{device.device_id}/state"), b"", qos=1, retain=True)
+
+
+@breaks("I2M-GET-04")
+class UnknownIsFatal(Connector):
+    """A get for an unknown device ends the connector."""
+
+    def get(self, name: str, payload: bytes) -> None:
+        """Trust that there is one."""
+        if self.instance.devices[name].enabled:
+            super().get(name, payload)
+
+
+@breaks("I2M-GET-04.empty", company=("I2M-CMD-07", "I2M-ENV-09"))
+class UnknownHasAState(Connector):
+    """A get for an unknown device is answered with an empty state."""
+
+    def get(self, name: str, payload: bytes) -> None:
+        """Answer in any case."""
+        super().get(name, payload)
+        if name not in self.instance.devices:
+            self.publish_whole(Device(name), self.state_message(Device(name), {}))
+
+
+@breaks("I2M-GET-04.deaf")
+class DeafAfterTheUnknown(Connector):
+    """After a get for an unknown device no get is answered any more."""
+
+    deaf = False
+
+    def get(self, name: str, payload: bytes) -> None:
+        """Note that one was unknown."""
+        self.deaf = self.deaf or name not in self.instance.devices
+        if not self.deaf:
+            super().get(name, payload)

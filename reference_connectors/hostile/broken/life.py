@@ -1,18 +1,24 @@
 """I2M-LIFE: life cycle."""
 
 import signal
+import socket
+import subprocess
+import sys
+import time
 from functools import partial
+from typing import Any, ClassVar
 
 import paho.mqtt.client as mqtt
 from connector import Connector
 from devices import Device
+from session import LOG
 
 from broken.registry import breaks
 
 FAREWELL = ("I2M-STATUS-05",)
 """A process that is ended otherwise says no `offline`."""
-NEVER_BACK = ("I2M-SUB-06",)
-"""That clause tells what holds once it is back."""
+NEVER_BACK = ("I2M-SUB-06", "I2M-STATE-06", "I2M-PUB-06", "I2M-LIFE-03", "I2M-LIFE-04")
+"""These clauses tell what holds once it is back, or want it back as well."""
 
 ENOUGH = 3
 """A lost connection and two attempts in vain."""
@@ -151,7 +157,7 @@ class WaitsTooLong(_Counting):
         self.client.reconnect_delay_set(60, 60)
 
 
-@breaks("I2M-LIFE-05.silent")
+@breaks("I2M-LIFE-05.silent", company=("I2M-STATE-06", "I2M-PUB-06"))
 class SilentAfterwards(_Counting):
     """After a broker's restart it does not poll any more."""
 
@@ -164,3 +170,135 @@ class SilentAfterwards(_Counting):
     def polled(self) -> list[Device]:
         """Return nothing after that."""
         return [] if self.lost else super().polled()
+
+
+@breaks("I2M-LIFE-07")
+class KeepsCommands(Connector):
+    """It keeps something of every command for ever."""
+
+    kept: ClassVar[list[bytes]] = []
+
+    def execute(self, device: Device, values: dict[str, Any]) -> dict[str, Any]:
+        """Keep twenty thousand bytes."""
+        self.kept.append(b"x" * 20_000)
+        return super().execute(device, values)
+
+
+@breaks("I2M-LIFE-07.child")
+class ChildKeepsCommands(Connector):
+    """A process that it has started keeps something of every command for ever."""
+
+    def connect(self) -> None:
+        """Start it: it ends with its standard input."""
+        code = "import sys\nkept = [line * 200 for line in sys.stdin]"
+        self.child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
+        super().connect()
+
+    def execute(self, device: Device, values: dict[str, Any]) -> dict[str, Any]:
+        """Tell it."""
+        if self.child.stdin is not None:
+            print("x" * 100, file=self.child.stdin, flush=True)
+        return super().execute(device, values)
+
+    def end(self, code: int) -> None:
+        """End it as well."""
+        self.child.kill()
+        super().end(code)
+
+
+@breaks("I2M-LIFE-08", company=("I2M-LIFE-11", "I2M-ENV-09"))
+class Ghosts(Connector):
+    """It publishes the states of devices that have left, as the broker keeps them."""
+
+    def clear_leftover(self, message: mqtt.MQTTMessage) -> None:
+        """Publish it anew."""
+        if message.retain:
+            self.client.publish(message.topic, message.payload, qos=1, retain=True)
+
+
+@breaks("I2M-LIFE-08.new")
+class OldDevicesOnly(Connector):
+    """Where the broker keeps states, it serves those devices that have one, and no new ones."""
+
+    served: frozenset[str] | None = None
+
+    def clear_leftover(self, message: mqtt.MQTTMessage) -> None:
+        """Note which devices there were."""
+        if message.retain:
+            name = message.topic.removeprefix(f"{self.root}/").split("/")[1]
+            self.served = (self.served or frozenset()) | {name}
+        super().clear_leftover(message)
+
+    def ready(self) -> None:
+        """Leave some time for what the broker keeps."""
+        super().ready()
+        self.next_poll = time.monotonic() + 1
+
+    def poll(self) -> None:
+        """Poll once it is known which devices there were."""
+        if time.monotonic() >= self.next_poll:
+            super().poll()
+
+    def polled(self) -> list[Device]:
+        """Return the devices that there were before."""
+        return [device for device in super().polled() if self.served is None or device.device_id in self.served]
+
+
+@breaks("I2M-LIFE-09", company=("I2M-SUB-05", "I2M-ENV-01"))
+class EverybodysCommands(Connector):
+    """It carries out the commands of all instances."""
+
+    def filters(self) -> list[tuple[str, int]]:
+        """Subscribe to all of them."""
+        return [*super().filters(), (f"{self.environment.base}/v1/instances/+/devices/+/cmd", 1)]
+
+    def receive(self, message: mqtt.MQTTMessage) -> None:
+        """Take a command as one of our own; twice the same counts once."""
+        levels = message.topic.removeprefix(f"{self.environment.base}/v1/instances/").split("/")[1:]
+        if levels[-1] == "cmd" and not message.retain:
+            self.dispatch(levels, bytes(message.payload))
+        else:
+            super().receive(message)
+
+
+@breaks("I2M-LIFE-09.alone")
+class AloneBelowItsRoot(Connector):
+    """It takes a lock that belongs to the base topic, and ends where another instance has it."""
+
+    def connect(self) -> None:
+        """Take the lock: a name that goes away with the process."""
+        self.lock = socket.socket(socket.AF_UNIX)
+        try:
+            self.lock.bind(f"\0hostile-{self.environment.base}")
+        except OSError:
+            LOG.error("another instance is running: stop it")
+            self.end(1)
+            return
+        super().connect()
+
+
+@breaks("I2M-LIFE-09.client_id", company=("I2M-ENV-04",))
+class OneClientId(Connector):
+    """All instances below a base topic have one client id."""
+
+    def client_id(self) -> str:
+        """Leave the instance out."""
+        return f"{self.environment.prefix}_{self.environment.base}"
+
+
+@breaks("I2M-LIFE-11")
+class LeavesLeftovers(Connector):
+    """It never looks for what is left of devices that have gone."""
+
+    def look_for_leftovers(self) -> None:
+        """Do nothing."""
+
+
+@breaks("I2M-LIFE-11.properties")
+class LeavesProperties(Connector):
+    """It clears the states of devices that have gone, but not their property topics."""
+
+    def clear_leftover(self, message: mqtt.MQTTMessage) -> None:
+        """Clear states."""
+        if message.topic.endswith("/state"):
+            super().clear_leftover(message)

@@ -1,6 +1,7 @@
 """I2M-META: what the connector tells about itself."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from connector import Connector
@@ -174,3 +175,112 @@ class WholeMinutes(Connector):
     def uptime(self) -> float:
         """Return whole ones."""
         return super().uptime() // 60
+
+
+@breaks("I2M-META-04")
+class PolledOnce(Connector):
+    """`online` says that the device was polled once."""
+
+    def is_reachable(self, device: Device) -> bool:
+        """Call what is polled reachable."""
+        return device.enabled
+
+
+@breaks("I2M-META-04.never_back")
+class NeverOnlineAgain(Connector):
+    """What was offline once is listed as offline for ever."""
+
+    gone = ""
+
+    def is_reachable(self, device: Device) -> bool:
+        """Remember the one that was not."""
+        if not device.online:
+            self.gone = device.device_id
+        return super().is_reachable(device) and device.device_id != self.gone
+
+
+@breaks("I2M-META-04.all")
+class AllTogether(Connector):
+    """One device that does not answer makes all of them offline."""
+
+    def is_reachable(self, device: Device) -> bool:
+        """Look at all of them."""
+        return super().is_reachable(device) and all(other.online for other in self.polled())
+
+
+@breaks("I2M-META-04.stale")
+class ListedAtTheStart(Connector):
+    """devices_list is made at the first request, and the same from then on."""
+
+    def listed(self) -> list[Device]:
+        """Return copies of the first time."""
+        self.copies = getattr(self, "copies", None) or [replace(device) for device in super().listed()]
+        return self.copies
+
+
+class _StrangeAnswer(Connector):
+    """Does something about a request that it does not know."""
+
+    def answer_meta(self, name: str) -> None:
+        """Look at the name first."""
+        if name in ("info", "devices_list"):
+            super().answer_meta(name)
+        else:
+            self.wonder(name)
+
+    def wonder(self, name: str) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+
+AFTER_ANY_PAYLOAD = ("I2M-CMD-08",)
+"""The payloads of that clause are sent to a request of no known name too."""
+
+
+@breaks("I2M-META-05", company=AFTER_ANY_PAYLOAD)
+class LooksItUp(_StrangeAnswer):
+    """It looks for the request's name in a table, and dies where that does not have it."""
+
+    def wonder(self, name: str) -> None:
+        """Raise a KeyError."""
+        {"info": 1, "devices_list": 1}[name]
+
+
+@breaks("I2M-META-05.deaf", company=AFTER_ANY_PAYLOAD)
+class DeafAfterwards(_StrangeAnswer):
+    """A request that it does not know ends its listening to requests."""
+
+    def wonder(self, name: str) -> None:
+        """Give the subscription up."""
+        del name
+        self.client.unsubscribe(self.topic("meta/request/+"))
+
+
+@breaks("I2M-META-05.forgets")
+class TakesItForACommand(_StrangeAnswer):
+    """A request for `devices` empties its list of devices, so nothing is polled."""
+
+    def wonder(self, name: str) -> None:
+        """Empty it."""
+        if name == "devices":
+            self.instance.devices.clear()
+
+
+@breaks("I2M-META-05.reconnects", company=AFTER_ANY_PAYLOAD)
+class ConnectsAnew(_StrangeAnswer):
+    """It makes a new connection after a request that it does not know."""
+
+    def wonder(self, name: str) -> None:
+        """Drop the old one."""
+        del name
+        self.client.reconnect()
+
+
+@breaks("I2M-META-05.offline")
+class SaysOffline(_StrangeAnswer):
+    """Its status is `offline` after a request that it does not know."""
+
+    def wonder(self, name: str) -> None:
+        """Say so."""
+        del name
+        self.say_offline()

@@ -11,6 +11,8 @@ from broken.registry import breaks
 
 OUTSIDE = ("I2M-ENV-01",)
 """A topic outside the instance does not begin with its root."""
+NO_TOPIC = ("I2M-PUB-05",)
+"""A topic with a level too many, or an empty one, is none of the contract's."""
 NO_ORDER = ("I2M-STATE-05",)
 """The order of timestamps cannot be judged where none can be read."""
 NO_TIMESTAMP = ("I2M-STATE-02", "I2M-CMD-02", *NO_ORDER)
@@ -181,6 +183,10 @@ class SpaceInTime(Connector):
         return str(datetime.now(UTC))
 
 
+MOMENT = 0.1
+"""Seconds that some work takes, in which a connection may end."""
+
+
 class _OddTopic(Connector):
     """Publishes one thing more with each poll, on an odd topic."""
 
@@ -194,7 +200,7 @@ class _OddTopic(Connector):
         raise NotImplementedError
 
 
-@breaks("I2M-PUB-04")
+@breaks("I2M-PUB-04", company=NO_TOPIC)
 class SlashInAProperty(_OddTopic):
     """A property's name holds a `/`."""
 
@@ -203,7 +209,7 @@ class SlashInAProperty(_OddTopic):
         return f"devices/{device.device_id}/state/power/total"
 
 
-@breaks("I2M-PUB-04.empty")
+@breaks("I2M-PUB-04.empty", company=NO_TOPIC)
 class EmptyProperty(_OddTopic):
     """A property's name is empty."""
 
@@ -212,7 +218,7 @@ class EmptyProperty(_OddTopic):
         return f"devices/{device.device_id}/state/"
 
 
-@breaks("I2M-PUB-04.device")
+@breaks("I2M-PUB-04.device", company=NO_TOPIC)
 class SlashInADevice(_OddTopic):
     """A device id holds a `/`."""
 
@@ -221,10 +227,104 @@ class SlashInADevice(_OddTopic):
         return f"devices/room/{device.device_id}/telemetry"
 
 
-@breaks("I2M-PUB-04.group")
+@breaks("I2M-PUB-04.group", company=NO_TOPIC)
 class SlashInAGroup(_OddTopic):
     """A group id holds a `/`."""
 
     def odd(self, _device: Device) -> str:
         """Return a topic in which the house comes before the group."""
         return "groups/house/room/state"
+
+
+@breaks("I2M-PUB-05")
+class LogTopic(Connector):
+    """It publishes its log."""
+
+    def announce(self) -> None:
+        """Publish a line."""
+        self.publish("log", "ready")
+        super().announce()
+
+
+@breaks("I2M-PUB-05.device")
+class LinkQuality(_OddTopic):
+    """It has a topic of its own for each device."""
+
+    def odd(self, device: Device) -> str:
+        """Return it."""
+        return f"devices/{device.device_id}/linkquality"
+
+
+@breaks("I2M-PUB-05.meta")
+class MetaVersion(_OddTopic):
+    """It tells its version as meta data that nobody asks for."""
+
+    def odd(self, _device: Device) -> str:
+        """Return the topic."""
+        return "meta/version"
+
+
+@breaks("I2M-PUB-05.response")
+class SecondResponse(_OddTopic):
+    """It has a second topic for responses."""
+
+    def odd(self, device: Device) -> str:
+        """Return it."""
+        return f"devices/{device.device_id}/cmd/ack"
+
+
+@breaks("I2M-PUB-06")
+class DropsWhileAway(Connector):
+    """What it has to say while there is no connection is lost."""
+
+    def publish(self, suffix: str, value: Any, *, qos: int = 1, retain: bool = False) -> None:
+        """Publish it if somebody listens."""
+        if self.client.is_connected():
+            super().publish(suffix, value, qos=qos, retain=retain)
+
+    def dispatch(self, levels: list[str], payload: bytes) -> None:
+        """Work for a moment: a connection that ends in that time is noticed."""
+        if levels[-1] == "cmd":
+            self.disconnected.wait(MOMENT)
+        super().dispatch(levels, payload)
+
+
+@breaks("I2M-PUB-06.qos")
+class ResponsesAtQos0(Connector):
+    """Responses have QoS 0, so that one is lost with the connection."""
+
+    def publish(self, suffix: str, value: Any, *, qos: int = 1, retain: bool = False) -> None:
+        """Publish them so."""
+        super().publish(suffix, value, qos=0 if suffix.endswith("/response") else qos, retain=retain)
+
+    def dispatch(self, levels: list[str], payload: bytes) -> None:
+        """Work for a moment: the connection may end in that time."""
+        if levels[-1] == "cmd":
+            self.disconnected.wait(MOMENT)
+        super().dispatch(levels, payload)
+
+
+@breaks("I2M-PUB-06.undone")
+class ForgetsWhileAway(Connector):
+    """It answers a command that it was given before the connection was lost, but does not carry it out."""
+
+    def apply(self, device: Device, values: Mapping[str, Any]) -> None:
+        """Set values while there is a connection."""
+        if not self.disconnected.wait(MOMENT):
+            super().apply(device, values)
+
+
+@breaks("I2M-PUB-06.states", company=("I2M-STATE-06", "I2M-LIFE-05", "I2M-LIFE-06"))
+class SilentAfterAnOutage(Connector):
+    """After a lost connection it publishes no states any more."""
+
+    lost = False
+
+    def forget_online(self) -> None:
+        """A connection is lost."""
+        super().forget_online()
+        self.lost = True
+
+    def polled(self) -> list[Device]:
+        """Return nothing after that."""
+        return [] if self.lost else super().polled()

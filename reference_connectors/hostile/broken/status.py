@@ -2,6 +2,7 @@
 
 import signal
 import time
+from functools import partial
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -15,8 +16,8 @@ from broken.registry import breaks
 
 KILLED = ("I2M-STATUS-06",)
 """Without the right last will nobody says `offline` for a process that was killed."""
-NEVER_BACK = ("I2M-SUB-06", "I2M-LIFE-05")
-"""Both clauses tell what holds once `online` is there again."""
+NEVER_BACK = ("I2M-SUB-06", "I2M-LIFE-05", "I2M-STATE-06", "I2M-LIFE-06", "I2M-STATUS-09", "I2M-PUB-06")
+"""These clauses tell what holds once `online` is there again."""
 INITIALISING = 0.3
 """Seconds that a slow start takes."""
 
@@ -279,9 +280,9 @@ class DelayedWill(Connector):
         )
         self.client.loop_start()
 
-    def subscribe(self) -> None:
+    def ask_for(self, filters: list[tuple[str, int]]) -> int | None:
         """Subscribe as MQTT 5 does it."""
-        self.client.subscribe([(topic, SubscribeOptions(qos)) for topic, qos in self.filters()])
+        return self.client.subscribe([(topic, SubscribeOptions(qos)) for topic, qos in filters])[1]
 
 
 class _ThirdWord(Connector):
@@ -320,3 +321,68 @@ class SaysStopping(_ThirdWord):
         """Say that first."""
         self.say("stopping")
         super().say_offline()
+
+
+@breaks("I2M-STATUS-08")
+class OnlineWithoutLights(Connector):
+    """It is `online` although the lights stay shut."""
+
+    def lights_open(self) -> bool:
+        """Take it for granted."""
+        return True
+
+
+@breaks("I2M-STATUS-08.too_early")
+class LeavesOnline(Connector):
+    """It says `online`, finds the lights shut, and leaves without `offline`."""
+
+    def lights_open(self) -> bool:
+        """Say `online` first."""
+        self.announce()
+        return super().lights_open()
+
+    def fail(self) -> None:
+        """Leave in silence."""
+        self.client.disconnect()
+        super().fail()
+
+
+@breaks("I2M-STATUS-08.code")
+class FailsWithCode0(Connector):
+    """It ends with code 0 where the lights stay shut."""
+
+    def fail(self) -> None:
+        """End as if all were well."""
+        self.inbox.put(partial(self.end, 0))
+
+
+@breaks("I2M-STATUS-08.silent")
+class FailsSilently(Connector):
+    """Where the lights stay shut it does nothing more, and says nothing."""
+
+    def fail(self) -> None:
+        """Do nothing."""
+
+
+@breaks("I2M-STATUS-09")
+class NeverPings(Connector):
+    """It announces a keep-alive, but neither sends PINGREQ nor misses PINGRESP."""
+
+    waits = 0
+
+    def connect(self) -> None:
+        """Connect, and have the client look at the clock less often, or not at all."""
+        self.client.on_socket_open = self.on_socket_open
+        super().connect()
+
+    def on_socket_open(self, client: mqtt.Client, _userdata: object, _socket: object) -> None:
+        """CONNECT takes the keep-alive from the same field at which the client looks later on."""
+        client._keepalive = self.keepalive()  # noqa: SLF001 - there is no public way to let a client be careless
+        self.later(0.5, lambda: setattr(client, "_keepalive", self.waits))
+
+
+@breaks("I2M-STATUS-09.late")
+class PingsLate(NeverPings):
+    """It gives a silent connection up after six times the keep-alive."""
+
+    waits = 6

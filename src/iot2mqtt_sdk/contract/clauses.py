@@ -22,8 +22,9 @@ class Clause:
         level: `MUST` or `SHOULD`.
         text: What is required; `{I}` stands for `{BASE}/v1/instances/{instance_id}`.
         check: How the verdict is reached.
-        needs: The feature (`groups`), stimulus (`stimulus:device_fails`) or way of reporting (`reporting:polling`) that
-            a connector must declare for the clause to apply; None where it always applies.
+        needs: The feature (`groups`), stimulus (`stimulus:device_fails`), way of reporting (`reporting:polling`) or
+            kind of action (`actions:secrets`) that a connector must declare for the clause to apply; None where it
+            always applies.
         seen: A real implementation that breaks it, where one is known.
     """
 

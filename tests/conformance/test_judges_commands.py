@@ -1,0 +1,201 @@
+"""The judges of commands, partial questions and groups, tried on a transcript that is edited at random.
+
+One edit breaks a clause, and its judge must see it; another is harmless, and no judge may mind.
+"""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from iot2mqtt_conformance.clauses import JUDGES
+from iot2mqtt_conformance.declaration import Declaration, load
+from iot2mqtt_conformance.judging import play
+from iot2mqtt_conformance.services.choose import choose
+from iot2mqtt_conformance.transcript import Record, Transcript
+from iot2mqtt_conformance.verdict import Outcome, Verdict
+from tests.conformance.command_edits import CLAUSES, Edit
+from tests.conformance.group_edits import BREAKING
+from tests.conformance.harmless_edits import HARMLESS as HARMLESS_TO_ALL
+from tests.conformance.harmless_edits import topics
+from tests.conformance.suite_runs import REFERENCES
+from tests.conformance.tape import Tape
+
+often = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def declaration() -> Declaration:
+    return load(REFERENCES / "hostile")
+
+
+@pytest.fixture(scope="module")
+def recorded(declaration: Declaration) -> Transcript:
+    """Play the conforming connector once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BREAK", raising=False)
+        new_broker, _ = choose("auto")
+        played = play(declaration, CLAUSES, new_broker=new_broker, seed=7, progress=lambda _line: None)
+    assert played.smoke is None, played.smoke
+    return played.transcript
+
+
+# ---------------------------------------------------------------------- harmless edits
+def other_ids(tape: Tape, data: st.DataObject) -> None:
+    """Every command has another id."""
+    ids = {r.data["id"] for r in tape.records if r.kind == "step" and r.data.get("id")}
+    new = st.text("abcXYZ019-_.:/ äß", min_size=1, max_size=30)
+    names = data.draw(st.lists(new, min_size=len(ids), max_size=len(ids), unique=True))
+    table = dict(zip(sorted(ids), names, strict=True))
+    for place, record in enumerate(tape.records):
+        if record.kind == "step" and record.data.get("id"):
+            tape.change(place, id=table[record.data["id"]])
+        _rename(tape, place, table)
+
+
+def _rename(tape: Tape, place: int, table: dict[str, str]) -> None:
+    for key in ("payload", "kept"):
+        text = tape.records[place].data.get(key)
+        value = _json(text)
+        for name in ("id", "cmd_id"):
+            if isinstance(value, dict) and value.get(name) in table:
+                tape.change(place, **{key: json.dumps({**value, name: table[value[name]]})})
+
+
+def _json(text: str | None) -> object:
+    try:
+        return json.loads(text or "")
+    except ValueError:
+        return None
+
+
+def other_responses(tape: Tape, data: st.DataObject) -> None:
+    """The same responses, written in another way, and with members that nobody knows."""
+    indent = data.draw(st.sampled_from([None, 0, 2]))
+    extra = data.draw(st.dictionaries(st.sampled_from(["took_ms", "by", "x"]), st.integers() | st.none(), max_size=3))
+    for place in topics(tape, "response"):
+        tape.say(place, {**extra, **tape.value(place)}, indent=indent, sort_keys=bool(indent))
+
+
+def more_states(tape: Tape, data: st.DataObject) -> None:
+    """The newest state of a device is published again, as a poll would."""
+    states = [place for place in topics(tape, "state") if tape.records[place].run.startswith(("burst", "ref", "group"))]
+    for place in sorted(data.draw(st.lists(st.sampled_from(states), max_size=12, unique=True)), reverse=True):
+        tape.repeat(place)
+
+
+def responses_again(tape: Tape, data: st.DataObject) -> None:
+    """A response is sent again, because its acknowledgement was lost."""
+    places = list(topics(tape, "response"))
+    for place in sorted(data.draw(st.lists(st.sampled_from(places), max_size=6, unique=True)), reverse=True):
+        tape.repeat(place, dup=True)
+
+
+def commands_again(tape: Tape, data: st.DataObject) -> None:
+    """The broker delivers a command of the burst again."""
+    places = [p for p, r in enumerate(tape.records) if r.data.get("dir") == "b2c" and r.run == "bursts"]
+    places = [place for place in places if "burst-" in tape.records[place].data.get("payload", "")]
+    for place in sorted(data.draw(st.lists(st.sampled_from(places), max_size=6, unique=True)), reverse=True):
+        record = tape.records[place]
+        later = data.draw(st.integers(place + 1, len(tape.records)))
+        tape.records.insert(later, Record(0, record.t, record.run, record.kind, {**record.data, "dup": True}))
+
+
+HARMLESS: dict[str, Edit] = {
+    edit.__name__: edit
+    for edit in (*HARMLESS_TO_ALL, other_ids, other_responses, more_states, responses_again, commands_again)
+}
+
+
+# ---------------------------------------------------------------------- tests
+def verdict(clause: str, tape: Tape, declaration: Declaration) -> Verdict:
+    return JUDGES[clause].function(tape.view(), declaration)
+
+
+def tape_for(clause: str, recorded: Transcript) -> Tape:
+    """Return what the clause's judge may read."""
+    scenes = {"boot", *JUDGES[clause].scenarios}
+    return Tape(recorded, {run for run in recorded.runs() if run.partition(".")[0] in scenes})
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_the_transcript_as_it_was_recorded_passes(clause: str, recorded: Transcript, declaration: Declaration) -> None:
+    found = verdict(clause, tape_for(clause, recorded), declaration)
+    assert found.outcome is Outcome.PASS, found
+    assert found.evidence
+
+
+@pytest.mark.parametrize(("clause", "edit"), [(clause, name) for clause in CLAUSES for name in BREAKING[clause]])
+def test_an_edit_that_breaks_a_clause_is_seen(
+    clause: str, edit: str, recorded: Transcript, declaration: Declaration
+) -> None:
+    @often
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        tape = tape_for(clause, recorded)
+        BREAKING[clause][edit](tape, data)
+        found = verdict(clause, tape, declaration)
+        assert found.outcome is Outcome.FAIL, found
+        assert found.expected
+        assert found.seen
+        assert all(0 <= i < len(tape.records) for i in found.evidence)
+
+    check()
+
+
+@pytest.mark.parametrize("edit", HARMLESS)
+def test_a_harmless_edit_is_not_minded(edit: str, recorded: Transcript, declaration: Declaration) -> None:
+    scenes = {"boot", *(scene for clause in CLAUSES for scene in JUDGES[clause].scenarios)}
+
+    @often
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        tape = Tape(recorded, {run for run in recorded.runs() if run.partition(".")[0] in scenes})
+        HARMLESS[edit](tape, data)
+        view = tape.view()
+        found = {clause: JUDGES[clause].function(view, declaration) for clause in CLAUSES}
+        assert {clause: v for clause, v in found.items() if v.outcome is not Outcome.PASS} == {}
+
+    check()
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_nothing_passes_where_nothing_was_seen(clause: str, recorded: Transcript, declaration: Declaration) -> None:
+    whole = tape_for(clause, recorded)
+    silent = Tape(recorded, set())
+    silent.records = [r for r in whole.records if r.kind in ("run", "step", "proc.start")]
+    for tape in (Tape(recorded, set()), silent):
+        assert verdict(clause, tape, declaration).outcome is not Outcome.PASS
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_nothing_passes_where_the_connector_fell_silent(
+    clause: str, recorded: Transcript, declaration: Declaration
+) -> None:
+    """Online, subscribed, and not a word after the first states."""
+    tape = tape_for(clause, recorded)
+    online: set[str] = set()
+    kept = []
+    for record in tape.records:
+        first = record.kind == "step" and record.data["name"] == "send"
+        online |= {record.run} if first else set()
+        told = record.kind == "packet" and record.data["dir"] == "c2b" and record.data["type"] == "PUBLISH"
+        if not (told and record.run in online and record.run != "boot"):
+            kept.append(record)
+    tape.records = kept
+    assert verdict(clause, tape, declaration).outcome is not Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("clause", "run"),
+    [("I2M-CMD-14", "trouble.timeout"), ("I2M-CMD-15", "trouble.failing"), ("I2M-CMD-16", "trouble.beside")],
+)
+def test_a_stimulus_that_fails_is_named(clause: str, run: str, recorded: Transcript, declaration: Declaration) -> None:
+    tape = tape_for(clause, recorded)
+    for place in tape.places(run, lambda r: r.data.get("name") == "stimulus_end"):
+        tape.change(place, code=1, said="no connector listens there")
+    found = verdict(clause, tape, declaration)
+    assert found.outcome is Outcome.FAIL
+    assert "no connector listens there" in found.seen
+    assert "[stimuli]" in found.hint

@@ -1,0 +1,123 @@
+"""The judges of states, errors, events and reachability, tried on a transcript that is edited at random.
+
+One edit breaks a clause, and its judge must see it; another is harmless, and no judge may mind.
+"""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from iot2mqtt_conformance.clauses import JUDGES
+from iot2mqtt_conformance.declaration import Declaration, load
+from iot2mqtt_conformance.judging import play
+from iot2mqtt_conformance.services.choose import choose
+from iot2mqtt_conformance.transcript import Transcript
+from iot2mqtt_conformance.verdict import Outcome, Verdict
+from tests.conformance.device_edits import BREAKING, CLAUSES
+from tests.conformance.harmless_edits import HARMLESS
+from tests.conformance.suite_runs import REFERENCES
+from tests.conformance.tape import Tape
+
+often = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def declaration() -> Declaration:
+    return load(REFERENCES / "hostile")
+
+
+@pytest.fixture(scope="module")
+def recorded(declaration: Declaration) -> Transcript:
+    """Play the conforming connector once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BREAK", raising=False)
+        new_broker, _ = choose("auto")
+        played = play(declaration, CLAUSES, new_broker=new_broker, seed=7, progress=lambda _line: None)
+    assert played.smoke is None, played.smoke
+    return played.transcript
+
+
+def verdict(clause: str, tape: Tape, declaration: Declaration) -> Verdict:
+    return JUDGES[clause].function(tape.view(), declaration)
+
+
+def tape_for(clause: str, recorded: Transcript) -> Tape:
+    """Return what the clause's judge may read."""
+    scenes = {"boot", *JUDGES[clause].scenarios}
+    return Tape(recorded, {run for run in recorded.runs() if run.partition(".")[0] in scenes})
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_the_transcript_as_it_was_recorded_passes(clause: str, recorded: Transcript, declaration: Declaration) -> None:
+    found = verdict(clause, tape_for(clause, recorded), declaration)
+    assert found.outcome is Outcome.PASS, found
+    assert found.evidence
+
+
+@pytest.mark.parametrize(("clause", "edit"), [(clause, name) for clause in CLAUSES for name in BREAKING[clause]])
+def test_an_edit_that_breaks_a_clause_is_seen(
+    clause: str, edit: str, recorded: Transcript, declaration: Declaration
+) -> None:
+    @often
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        tape = tape_for(clause, recorded)
+        BREAKING[clause][edit](tape, data)
+        found = verdict(clause, tape, declaration)
+        assert found.outcome is Outcome.FAIL, found
+        assert found.expected
+        assert found.seen
+        assert all(0 <= i < len(tape.records) for i in found.evidence)
+
+    check()
+
+
+@pytest.mark.parametrize("edit", [edit.__name__ for edit in HARMLESS])
+def test_a_harmless_edit_is_not_minded(edit: str, recorded: Transcript, declaration: Declaration) -> None:
+    edits = {harmless.__name__: harmless for harmless in HARMLESS}
+    scenes = {"boot", *(scene for clause in CLAUSES for scene in JUDGES[clause].scenarios)}
+
+    @settings(often, max_examples=40)
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        tape = Tape(recorded, {run for run in recorded.runs() if run.partition(".")[0] in scenes})
+        edits[edit](tape, data)
+        view = tape.view()
+        found = {clause: JUDGES[clause].function(view, declaration) for clause in CLAUSES}
+        assert {clause: v for clause, v in found.items() if v.outcome is not Outcome.PASS} == {}
+
+    check()
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_nothing_passes_where_nothing_was_seen(clause: str, recorded: Transcript, declaration: Declaration) -> None:
+    whole = tape_for(clause, recorded)
+    silent = Tape(recorded, set())
+    silent.records = [r for r in whole.records if r.kind in ("run", "step", "proc.start")]
+    for tape in (Tape(recorded, set()), silent):
+        assert verdict(clause, tape, declaration).outcome is not Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("clause", "scenario"),
+    [
+        ("I2M-STATE-07", "failing"),
+        ("I2M-STATE-08", "slow"),
+        ("I2M-ERR-02", "failing"),
+        ("I2M-ERR-03", "failing"),
+        ("I2M-ERR-04", "recovering"),
+        ("I2M-ERR-05", "failing"),
+        ("I2M-EVT-02", "event"),
+        ("I2M-META-04", "recovering"),
+    ],
+)
+def test_a_stimulus_that_fails_is_named(
+    clause: str, scenario: str, recorded: Transcript, declaration: Declaration
+) -> None:
+    tape = tape_for(clause, recorded)
+    for place in tape.places(scenario, lambda r: r.data.get("name") == "stimulus_end"):
+        tape.change(place, code=1, said="no connector listens there")
+    found = verdict(clause, tape, declaration)
+    assert found.outcome is Outcome.FAIL
+    assert "no connector listens there" in found.seen
+    assert "[stimuli]" in found.hint
