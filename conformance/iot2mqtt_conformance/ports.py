@@ -1,21 +1,24 @@
 """Loopback ports: which are free, and whose they are."""
 
 import errno
+import secrets
 import socket
 
 import psutil
 
 _ADDRESSES = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 - those that a listener on 127.0.0.1 may show
+_RESERVED = range(20_000, 32_000)
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is free now and has not been returned before."""
+    """Return a TCP port of 127.0.0.1 that is free now and has not been returned before.
+
+    It is none that systems give to outgoing connections, so that nobody takes it by chance before it is used.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _given:
+        port = secrets.choice(_RESERVED)
+        if port not in _given and not in_use(port):
             _given.add(port)
             return port
 

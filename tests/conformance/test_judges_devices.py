@@ -18,7 +18,7 @@ from tests.conformance.harmless_edits import HARMLESS
 from tests.conformance.suite_runs import REFERENCES
 from tests.conformance.tape import Tape
 
-often = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+often = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_harmless_edit_is_not_minded(edit: str, recorded: Transcript, declarat
     edits = {harmless.__name__: harmless for harmless in HARMLESS}
     scenes = {"boot", *(scene for clause in CLAUSES for scene in JUDGES[clause].scenarios)}
 
-    @settings(often, max_examples=40)
+    @settings(often, max_examples=15)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         tape = Tape(recorded, {run for run in recorded.runs() if run.partition(".")[0] in scenes})

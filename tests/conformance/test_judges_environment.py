@@ -358,7 +358,7 @@ def test_every_judge_that_is_edited_here_passes_the_transcript_as_it_was_recorde
 
 
 @pytest.mark.parametrize("clause", BREAKING)
-@often(60)
+@often(25)
 @given(data=st.data())
 def test_an_edit_that_breaks_the_clause_fails_it(
     clause: str, declaration: Declaration, recorded: Transcript, data: st.DataObject
@@ -371,7 +371,7 @@ def test_an_edit_that_breaks_the_clause_fails_it(
 
 
 @pytest.mark.parametrize("clause", BREAKING)
-@often(40)
+@often(15)
 @given(data=st.data())
 def test_an_edit_that_the_clause_says_nothing_of_lets_it_pass(
     clause: str, declaration: Declaration, recorded: Transcript, data: st.DataObject

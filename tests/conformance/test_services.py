@@ -14,7 +14,7 @@ import pytest
 
 from iot2mqtt_conformance import plugin
 from iot2mqtt_conformance.ports import free_port, in_use
-from iot2mqtt_conformance.services import base, choose, embedded, local
+from iot2mqtt_conformance.services import base, choose, docker, embedded, local
 from iot2mqtt_conformance.services.base import Broker, ServiceError
 from iot2mqtt_conformance.wire import encode_disconnect, encode_publish
 from tests.conformance.raw_client import DEADLINE, Client, Will, encode_connect
@@ -352,7 +352,7 @@ def test_a_broker_that_is_not_there_is_one_sentence() -> None:
 
 
 # ---------------------------------------------------------------------- choosing
-@pytest.mark.parametrize("mode", ["docker", "", "Local"])
+@pytest.mark.parametrize("mode", ["podman", "", "Local"])
 def test_an_unknown_mode_is_refused_with_the_known_ones(mode: str) -> None:
     with pytest.raises(ServiceError, match=f"`{mode}` are not known: choose one of auto, local, embedded"):
         choose.choose(mode)
@@ -375,6 +375,11 @@ def test_the_mode_decides_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "find", lambda: None)
     with pytest.raises(ServiceError, match="pip install"):
         choose.choose("embedded")
+
+    def no_engine() -> str:
+        raise ServiceError("no engine")
+
+    monkeypatch.setattr(docker, "find", no_engine)
     with pytest.raises(ServiceError, match="no broker"):
         choose.choose("auto")
 

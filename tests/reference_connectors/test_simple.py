@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from iot2mqtt_conformance.declaration import load
+from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk.contract.instance import InstanceConfig
 from iot2mqtt_sdk.contract.manifest import Manifest
 from iot2mqtt_sdk.contract.setup import Setup
@@ -28,9 +29,7 @@ def read(name: str) -> Any:
 @contextmanager
 def hub() -> Iterator[int]:
     """Run the simulated hub and yield its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "simulator.py", "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=SIMPLE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

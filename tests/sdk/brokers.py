@@ -16,17 +16,11 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_conformance.proxy import Proxy
 
 DEADLINE = 30.0
 """Seconds that anything may take on a loaded machine."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class Broker:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,13 +14,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 SECONDS = 15.0
 """What everything may take at the most."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextmanager

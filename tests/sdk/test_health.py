@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sdk.live import SECONDS, Ear, free_port, mosquitto, write_instance
+from tests.sdk.live import SECONDS, Ear, mosquitto, write_instance
 
+from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk import BaseConnector
 from iot2mqtt_sdk.clock import Clock
 from iot2mqtt_sdk.runtime.condition import FAILING, LATE, SILENT, faults

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import jinja2
 import pytest
-from tests.sdk.live import Ear, free_port, mosquitto, retained, write_instance
+from tests.sdk.live import Ear, mosquitto, retained, write_instance
 
+from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk import BaseConnector
 from iot2mqtt_sdk.contract.topics import Topics
 from iot2mqtt_sdk.errors import ConfigurationError

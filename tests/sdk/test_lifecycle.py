@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 import pytest
-from tests.sdk.brokers import DEADLINE, Faults, Recorder, free_port, wait_until
+from tests.sdk.brokers import DEADLINE, Faults, Recorder, wait_until
 from tests.sdk.workshop import Program, Workshop, lamps, whole
 
+from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk import BaseConnector
 
 QUICK = 2.0

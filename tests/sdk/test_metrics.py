@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.sdk.live import SECONDS, Ear, free_port, mosquitto, write_instance
+from tests.sdk.live import SECONDS, Ear, mosquitto, write_instance
 
+from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk import BaseConnector
 from iot2mqtt_sdk.errors import ConfigurationError
 from iot2mqtt_sdk.properties import Property

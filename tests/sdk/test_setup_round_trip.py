@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,8 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+
+from iot2mqtt_conformance.ports import free_port
 
 SIMPLE = Path(__file__).parents[2] / "reference_connectors" / "simple"
 IOT2MQTT = str(Path(sys.executable).with_name("iot2mqtt"))
@@ -33,13 +34,6 @@ def running(command: list[str], ready: str, cwd: Path) -> Iterator[None]:
         threading.Thread(target=process.stdout.read, daemon=True).start()
         yield
         process.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import signal
 from iot2mqtt_conformance.rig import Rig, Stage
 from iot2mqtt_conformance.scenarios.commands import QUIET
 from iot2mqtt_conformance.setting import Setting
-from iot2mqtt_conformance.view import given_up, listening_connections
 
 LATENCY = 0.05
 """Seconds that a packet takes while the connector leaves."""
@@ -26,8 +25,13 @@ async def _stop(stage: Stage, name: str, number: signal.Signals) -> None:
         await rig.states()
         # Whoever does not wait for the acknowledgement of `offline` leaves before it comes.
         rig.proxy.delay(LATENCY)
-        listening = listening_connections(stage.recorder.transcript.of(rig.run))
         since = rig.signal(number).i
         await rig.ended(seconds=stage.declaration.stop_deadline)
-        # What the process has sent last is still on its way.
-        await rig.until(lambda r: given_up(r, listening), "the end of the connection", since=since, seconds=UNDER_WAY)
+        # What the process has sent last is still on its way, on any of its connections.
+        await rig.until(lambda _: _over(rig), "the end of the connections", since=since, seconds=UNDER_WAY)
+
+
+def _over(rig: Rig) -> bool:
+    records = rig.stage.recorder.transcript.of(rig.run)
+    opened, closed = ({r.data["conn"] for r in records if r.kind == kind} for kind in ("conn.open", "conn.close"))
+    return opened <= closed

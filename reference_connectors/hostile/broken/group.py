@@ -57,7 +57,7 @@ class FlatPayload(Connector):
         return super().command_group(name, {})
 
 
-@breaks("I2M-GROUP-02", company=("I2M-CMD-08", "I2M-GROUP-01", "I2M-GROUP-03", "I2M-GROUP-04"))
+@breaks("I2M-GROUP-02.stops", company=("I2M-CMD-08", "I2M-GROUP-01", "I2M-GROUP-03", "I2M-GROUP-04"))
 class UnknownMemberIsFatal(Connector):
     """A member that is not configured ends the connector."""
 

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -41,13 +40,6 @@ def call(*arguments: str, cwd: Path | None = None, **variables: str) -> subproce
 def at(port: int) -> dict[str, str]:
     """Return the variables that lead to a broker."""
     return {"MQTT_HOST": "127.0.0.1", "MQTT_PORT": str(port)}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class Running:

@@ -9,7 +9,9 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.sdk.cli.command import SECONDS, free_port, mosquitto
+from tests.sdk.cli.command import SECONDS, mosquitto
+
+from iot2mqtt_conformance.ports import free_port
 
 CONNECTOR = """
 import os

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from tests.sdk.cli.command import IOT2MQTT, SECONDS, at, call, environment, free_port
+from tests.sdk.cli.command import IOT2MQTT, SECONDS, at, call, environment
 
+from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk.cli import cli
 from iot2mqtt_sdk.contract.clauses import load_clauses
 from iot2mqtt_sdk.contract.schemas import names

@@ -11,7 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.sdk.cli.command import IOT2MQTT, Running, at, call, free_port
+from tests.sdk.cli.command import IOT2MQTT, Running, at, call
+
+from iot2mqtt_conformance.ports import free_port
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.sdk.cli.command import IOT2MQTT, Running, at, call, free_port, mosquitto
+from tests.sdk.cli.command import IOT2MQTT, Running, at, call, mosquitto
+
+from iot2mqtt_conformance.ports import free_port
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.sdk.cli.command import IOT2MQTT, SECONDS, Running, at, environment, free_port, mosquitto
+from tests.sdk.cli.command import IOT2MQTT, SECONDS, Running, at, environment, mosquitto
+
+from iot2mqtt_conformance.ports import free_port
 
 STATE = json.dumps({"timestamp": "2026-01-01T00:00:00.000Z", "device_id": "light1", "state": {"power": True}})
 

@@ -4,9 +4,10 @@ import time
 from typing import Any
 
 import pytest
-from tests.sdk.brokers import DEADLINE, Broker, Faults, Recorder, free_port, running, wait_until
+from tests.sdk.brokers import DEADLINE, Broker, Faults, Recorder, running, wait_until
 from tests.sdk.workshop import Workshop, lamps
 
+from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk import BaseConnector, BrokerError, MQTTClient
 
 
