@@ -26,8 +26,10 @@ from iot2mqtt_sdk.settings import load as load_settings
 
 _log = logging.getLogger("iot2mqtt")
 
-FAREWELL = 0.5
-"""Seconds that the broker may take to acknowledge `offline` and for the connection to close."""
+FAREWELL = 0.8
+"""Seconds that the broker may take to acknowledge `offline`."""
+LEAVING = 0.4
+"""Seconds for the connection to close after that."""
 
 
 class MQTTClient:
@@ -144,7 +146,6 @@ class MQTTClient:
             patience: Seconds to wait for the connection, where there is none yet on which `offline` could be said.
         """
         self._subscribed.wait(patience)
-        end = self.clock.monotonic() + FAREWELL
         with self._lock:
             self._online.clear()
             self._ready = False
@@ -155,7 +156,7 @@ class MQTTClient:
                 farewell.wait_for_publish(FAREWELL)
             except (RuntimeError, ValueError) as error:
                 _log.warning("the broker did not take `offline`: %s", error)
-        self._link.stop(max(0.0, end - self.clock.monotonic()))
+        self._link.stop(LEAVING)
         self.engine.close()
 
     @property
