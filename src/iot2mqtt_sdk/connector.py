@@ -19,7 +19,7 @@ from iot2mqtt_sdk.runtime.context import Context
 from iot2mqtt_sdk.runtime.desk import Desk
 from iot2mqtt_sdk.runtime.device import DeviceState
 from iot2mqtt_sdk.runtime.engine import Engine
-from iot2mqtt_sdk.runtime.hooks import call_aside
+from iot2mqtt_sdk.runtime.hooks import SLICE, call_aside
 from iot2mqtt_sdk.runtime.inbox import Message
 from iot2mqtt_sdk.runtime.leftovers import Leftovers
 from iot2mqtt_sdk.runtime.polling import Poller
@@ -259,7 +259,9 @@ class BaseConnector:
 
     def run_forever(self) -> None:
         """Wait until the connector is stopped, by a signal or by `stop` from another thread; then stop it."""
-        self.__stopping.wait()
+        # In slices: a signal that the system hands to another thread does not wake this one, in which handlers run.
+        while not self.__stopping.wait(SLICE):
+            pass
         self.stop()
 
     def stop(self) -> None:

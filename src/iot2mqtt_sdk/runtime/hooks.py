@@ -12,6 +12,9 @@ from typing import Any
 
 from iot2mqtt_sdk.runtime.loop import LoopThread
 
+SLICE = 0.5
+"""Seconds after which a main thread that waits looks for a signal at the latest."""
+
 
 class _Handover:
     """Gives an awaitable to the engine that drives the job."""
@@ -65,6 +68,10 @@ def call_aside(
         wake.set()
 
     threading.Thread(target=run, name="iot2mqtt-hook", daemon=True).start()
-    if not wake.wait(timeout) and timeout is not None:
+    if timeout is None:
+        # In slices: a signal that the system hands to another thread does not wake the main one.
+        while not wake.wait(SLICE):
+            pass
+    elif not wake.wait(timeout):
         return TimeoutError(f"{getattr(hook, '__name__', 'the hook')} has not returned within {timeout:g} s")
     return outcome[0] if outcome else None
