@@ -75,6 +75,7 @@ def test_an_unknown_mutant_is_refused_with_one_sentence_that_names_the_nearest()
     assert done.stderr == "hostile: BREAK is 'I2M-PUB-3', which is no mutant: did you mean I2M-PUB-03?\n"
 
 
+@pytest.mark.soak
 def test_the_conforming_connector_fails_no_clause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BREAK", raising=False)
     assert failed_clauses(JUDGES) == {}
