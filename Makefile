@@ -29,7 +29,7 @@ demo: .venv/.demo ## Judge the simple reference connector on whatever broker is 
 	@$(BIN)/pytest --iot2mqtt-conformance --iot2mqtt-connector=reference_connectors/simple --iot2mqtt-report=conformance-report
 
 test: .venv/.dev ## Run all tests
-	@$(BIN)/pytest -q -n 4 --dist worksteal
+	@$(BIN)/pytest -q -n 3 --dist worksteal
 
 lint: .venv/.dev ## Check form and types
 	@$(BIN)/ruff check --quiet .
