@@ -2,7 +2,6 @@
 
 import json
 import os
-import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from iot2mqtt_sdk.errors import ConfigurationError
+from iot2mqtt_sdk.runtime.link import explain, tls_context
 from iot2mqtt_sdk.settings import Settings, load
 
 PAUSE = 1.0
@@ -140,8 +140,7 @@ class Connection:
                 self._ended.wait()
                 self._client.loop_stop()
             except (OSError, ValueError) as error:
-                reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-                self._news.put(Down(f"the broker {place} cannot be reached: {reason}"))
+                self._news.put(Down(f"the broker {place} cannot be reached: {explain(error)}"))
             self._stopping.wait(PAUSE)
 
     def _connected(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -180,8 +179,7 @@ def _client(settings: Settings) -> paho.Client:
         client.username_pw_set(settings.username or "", settings.password)
     if settings.tls:
         try:
-            client.tls_set(settings.ca_certs, settings.certfile, settings.keyfile)
-        except (OSError, ValueError, ssl.SSLError) as error:
-            names = "MQTT_CA_CERTS, MQTT_CERTFILE and MQTT_KEYFILE"
-            raise click.ClickException(f"TLS cannot be set up from {names}: {error}") from None
+            client.tls_set_context(tls_context(settings))
+        except ConfigurationError as error:
+            raise click.ClickException(str(error)) from None
     return client

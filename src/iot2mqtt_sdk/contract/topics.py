@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-_NOT_IN_A_LEVEL = re.compile(r"[/+#\x00-\x1f\x7f-\x9f]")
-_NOT_IN_A_BASE = re.compile(r"[+#\x00-\x1f\x7f-\x9f]")
+_NOT_IN_A_LEVEL = re.compile(r"[/+#\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_IN_A_BASE = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def check_level(name: object, what: str) -> str:
