@@ -1,7 +1,6 @@
 """conformance.toml: what a connector's author declares about the connector, parsed once into frozen values."""
 
 import difflib
-import json
 import os
 import shutil
 import sys
@@ -12,24 +11,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from iot2mqtt_conformance import declared_actions
+from iot2mqtt_conformance import declared_actions, declared_devices, declared_stimuli
 from iot2mqtt_conformance.contract import clauses
 from iot2mqtt_conformance.declared_actions import Action
+from iot2mqtt_conformance.declared_devices import Device, switch_of
 
 FILE_NAME = "conformance.toml"
 
 
 class DeclarationError(Exception):
     """The declaration is missing or wrong; the message names the file, the key and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device that the suite may command."""
-
-    id: str
-    writable: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    rejects: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +55,7 @@ class Declaration:
         manifest: The manifest.json, if one is declared.
         image: The image that is started in the place of a command.
         build: The folder that this image is built from.
+        prepare: The command that builds the program or installs what it needs, before it is started for the first time.
         attach: `instance` and `base_topic` of one that runs already, where they are not the usual ones.
     """
 
@@ -87,6 +79,7 @@ class Declaration:
     manifest: Path | None = None
     image: str = ""
     build: Path | None = None
+    prepare: tuple[str, ...] = ()
     attach: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -97,7 +90,7 @@ class Declaration:
     @property
     def enabled(self) -> list[str]:
         """Ids of the devices that are not disabled in the instance configuration."""
-        return [device["device_id"] for device in self.instance["devices"] if device.get("enabled", True)]
+        return declared_devices.enabled(self.instance)
 
     @property
     def groups(self) -> list[str]:
@@ -119,11 +112,7 @@ class Declaration:
     @staticmethod
     def switch_of(device: Device) -> tuple[str, Any, Any] | None:
         """Return a writable property of a device with two different values of it."""
-        for name, values in device.writable.items():
-            other = next((value for value in values if value != values[0]), None)
-            if other is not None:
-                return name, values[0], other
-        return None
+        return switch_of(device)
 
     @property
     def grouped(self) -> tuple[list[Device], str, Any, Any] | None:
@@ -158,8 +147,6 @@ def _takes(device: Device, name: str, value: Any) -> bool:
 _FLAGS = ("commands", "groups", "property_topics", "secrets", "tls", "pipeline")
 _STARTED = ("command", "image", "build")
 """What a connector is started from."""
-_STRIKING = {"device_fails", "device_recovers", "device_slow", "event"}
-"""Stimuli that act on one device."""
 _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "": {
         "connector": dict,
@@ -174,6 +161,7 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "attach": {"instance": str, "base_topic": str},
     "connector": {
         "name": str,
+        "prepare": list,
         "command": list,
         "image": str,
         "build": str,
@@ -198,12 +186,13 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 
-def load(path: Path, *, attached: bool = False) -> Declaration:
+def load(path: Path, *, attached: bool = False, prepared: bool = False) -> Declaration:
     """Read a declaration from a conformance.toml, or from the folder that holds it.
 
     Args:
         path: The file, or the folder.
         attached: Whether the connector runs already, so that its program need not be here.
+        prepared: Whether what `prepare` makes is to be there already.
 
     Raises:
         DeclarationError: It is missing or wrong.
@@ -212,12 +201,12 @@ def load(path: Path, *, attached: bool = False) -> Declaration:
     if not file.is_file():
         raise DeclarationError(f"{file} does not exist: write one, or name a connector with --iot2mqtt-connector=PATH")
     try:
-        return parse(file.read_text(encoding="utf-8"), file, attached=attached)
+        return parse(file.read_text(encoding="utf-8"), file, attached=attached, prepared=prepared)
     except UnicodeDecodeError as error:
         raise DeclarationError(f"{file} is not TOML: {error}") from None
 
 
-def parse(text: str, file: Path, *, attached: bool = False) -> Declaration:
+def parse(text: str, file: Path, *, attached: bool = False, prepared: bool = False) -> Declaration:
     """Read a declaration from a text that stands, or is to stand, in a file.
 
     Raises:
@@ -227,15 +216,16 @@ def parse(text: str, file: Path, *, attached: bool = False) -> Declaration:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DeclarationError(f"{file} is not TOML: {error}") from None
-    return _Reader(file, attached=attached).declaration(document)
+    return _Reader(file, attached=attached, prepared=prepared).declaration(document)
 
 
 class _Reader:
     """Turns one TOML document into a Declaration, naming file and key in every error."""
 
-    def __init__(self, file: Path, *, attached: bool) -> None:
+    def __init__(self, file: Path, *, attached: bool, prepared: bool) -> None:
         self.file = file
         self.attached = attached
+        self.prepared = prepared
 
     def fault(self, sentence: str) -> DeclarationError:
         return DeclarationError(f"{self.file}: {sentence}")
@@ -247,52 +237,90 @@ class _Reader:
         connector = self.keys("connector", document["connector"])
         features = self.keys("features", document.get("features", {}))
         stimuli = self.keys("stimuli", document.get("stimuli", {}))
+        started = self.started(connector)
+        workdir = (self.file.parent / connector.get("workdir", ".")).resolve()
+        prepare = self.preparing(connector, started, workdir)
+        present = self.features(document, connector, features, started)
+        command = self.command("[connector] command", connector["command"], workdir) if "command" in started else ()
+        instance = declared_devices.read_instance(self.file.parent / connector["instance"], self.fault)
+        devices = [self.keys("devices", table) for table in document.get("devices", [])]
+        excluded, expected = self.failures(document, features)
+        return self.consistent(
+            Declaration(
+                path=self.file,
+                name=connector["name"],
+                command=command,
+                workdir=workdir,
+                instance=instance,
+                start_deadline=self.seconds(connector, "start_deadline", 20),
+                stop_deadline=self.seconds(connector, "stop_deadline", 10),
+                features=present,
+                reporting=self.reporting(features),
+                extra_topics=tuple(features.get("extra_topics", [])),
+                excluded=excluded,
+                expected_failures=expected,
+                devices=declared_devices.read(devices, instance, self.fault),
+                stimuli=declared_stimuli.read(
+                    stimuli, instance, lambda place, words: self.command(place, words, workdir), self.fault
+                ),
+                peripherals=self.peripherals(document.get("peripherals", []), workdir),
+                actions=declared_actions.read(document.get("actions", {}), self.beside(connector, "setup"), self.fault),
+                setup=self.beside(connector, "setup"),
+                manifest=self.beside(connector, "manifest"),
+                image=connector.get("image", ""),
+                build=self.built(connector),
+                prepare=prepare,
+                attach=self.keys("attach", document.get("attach", {})),
+            )
+        )
+
+    def started(self, connector: Mapping[str, Any]) -> list[str]:
+        """Return what the connector is started from, at most one key."""
         started = [key for key in _STARTED if connector.get(key)]
         for key in ("name", *([] if started or self.attached else ["command"]), "instance"):
             if not connector.get(key):
                 raise self.fault(f"[connector] has no `{key}`")
         if len(started) > 1:
             raise self.fault(f"[connector] has {' and '.join(f'`{key}`' for key in started)}: only one can be started")
-        reporting = features.get("reporting", "polling")
-        if reporting not in {"polling", "events"}:
-            raise self.fault(f"[features] reporting is `{reporting}`: it must be `polling` or `events`")
-        workdir = (self.file.parent / connector.get("workdir", ".")).resolve()
+        return started
+
+    @staticmethod
+    def features(
+        document: Mapping[str, Any], connector: Mapping[str, Any], features: Mapping[str, Any], started: list[str]
+    ) -> frozenset[str]:
+        """Return what is declared, and what follows from the rest of the declaration."""
         present = {flag for flag in _FLAGS if features.get(flag)}
         present |= {key for key in ("setup", "manifest") if key in connector}
         present |= {"actions"} if document.get("actions") else set()
         present |= {"image"} if {"image", "build"} & set(started) else set()
-        command = self.command("[connector] command", connector["command"], workdir) if "command" in started else ()
-        instance = self.instance(connector["instance"])
+        return frozenset(present)
+
+    def reporting(self, features: Mapping[str, Any]) -> str:
+        reporting: str = features.get("reporting", "polling")
+        if reporting not in {"polling", "events"}:
+            raise self.fault(f"[features] reporting is `{reporting}`: it must be `polling` or `events`")
+        return reporting
+
+    def failures(
+        self, document: Mapping[str, Any], features: Mapping[str, Any]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the clauses that are excluded and those that are expected to fail, each with its reason."""
         excluded = self.reasons("features.excluded", features.get("excluded", {}))
-        expected_failures = self.reasons("expected_failures", document.get("expected_failures", {}))
-        for clause in excluded.keys() & expected_failures.keys():
+        expected = self.reasons("expected_failures", document.get("expected_failures", {}))
+        for clause in excluded.keys() & expected.keys():
             raise self.fault(
                 f"{clause} is in [features.excluded] and in [expected_failures]: it can only be one of them"
             )
-        declared = Declaration(
-            path=self.file,
-            name=connector["name"],
-            command=command,
-            workdir=workdir,
-            instance=instance,
-            start_deadline=self.seconds(connector, "start_deadline", 20),
-            stop_deadline=self.seconds(connector, "stop_deadline", 10),
-            features=frozenset(present),
-            reporting=reporting,
-            extra_topics=tuple(features.get("extra_topics", [])),
-            excluded=excluded,
-            expected_failures=expected_failures,
-            devices=self.devices(document.get("devices", []), instance, commands="commands" in present),
-            stimuli=self.stimuli(stimuli, instance, workdir),
-            peripherals=self.peripherals(document.get("peripherals", []), workdir),
-            actions=declared_actions.read(document.get("actions", {}), self.beside(connector, "setup"), self.fault),
-            setup=self.beside(connector, "setup"),
-            manifest=self.beside(connector, "manifest"),
-            image=connector.get("image", ""),
-            build=self.built(connector),
-            attach=self.keys("attach", document.get("attach", {})),
-        )
-        if "groups" in present and declared.grouped is None:
+        return excluded, expected
+
+    def consistent(self, declared: Declaration) -> Declaration:
+        """Return the declaration, whose features must be borne out by its devices."""
+        if "commands" in declared.features and not any(map(switch_of, declared.devices)):
+            raise self.fault(
+                "[features] commands = true needs a [[devices]] entry with a writable property"
+                " and two different values of it"
+            )
+        if "groups" in declared.features and declared.grouped is None:
             raise self.fault(
                 "[features] groups = true needs two [[devices]] entries that share a writable property"
                 " and two different values of it"
@@ -307,6 +335,15 @@ class _Reader:
         if folder is not None and not (folder / "Dockerfile").is_file():
             raise self.fault(f"[connector] build: {folder} holds no Dockerfile")
         return folder
+
+    def preparing(self, connector: Mapping[str, Any], started: list[str], workdir: Path) -> tuple[str, ...]:
+        """Return what prepares the connector; until it has run, programs of the connector's own need not be there."""
+        if "prepare" not in connector:
+            self.prepared = True
+            return ()
+        if {"image", "build"} & set(started):
+            raise self.fault("[connector] has `prepare` and an image: let the Dockerfile prepare what it needs")
+        return self.command("[connector] prepare", connector["prepare"], workdir)
 
     def keys(self, table: str, value: dict[str, Any]) -> dict[str, Any]:
         known = _KEYS[table]
@@ -336,29 +373,11 @@ class _Reader:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         program = command[0]
         found = shutil.which(workdir / program) if os.sep in program else shutil.which(program, path=path)
-        if found is None and not self.attached:
+        if found is None and not self.attached and (self.prepared or os.sep not in program):
             raise self.fault(
                 f"{place} starts `{program}`, which is neither on PATH nor an executable file in {workdir}"
             )
         return tuple(command)
-
-    def instance(self, name: str) -> dict[str, Any]:
-        file = self.file.parent / name
-        try:
-            document = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise self.fault(f"[connector] instance: {file} does not exist") from None
-        except ValueError as error:
-            raise self.fault(f"[connector] instance: {file} is not JSON: {error}") from None
-        devices = document.get("devices") if isinstance(document, dict) else None
-        ids = (
-            [d.get("device_id") if isinstance(d, dict) else None for d in devices] if isinstance(devices, list) else []
-        )
-        if not ids or not all(isinstance(device_id, str) and device_id for device_id in ids):
-            raise self.fault(f"[connector] instance: {file} must have `devices`, a list of objects with a `device_id`")
-        if not any(device.get("enabled", True) for device in document["devices"]):
-            raise self.fault(f"[connector] instance: {file} has no enabled device, so nothing could be judged")
-        return dict(document)
 
     def reasons(self, place: str, table: dict[str, Any]) -> dict[str, str]:
         for clause, reason in table.items():
@@ -369,50 +388,6 @@ class _Reader:
             if not isinstance(reason, str) or not reason.strip():
                 raise self.fault(f"[{place}] {clause} needs a reason that the report can show")
         return table
-
-    def devices(self, tables: list[Any], instance: Mapping[str, Any], *, commands: bool) -> tuple[Device, ...]:
-        enabled = {d["device_id"] for d in instance["devices"] if d.get("enabled", True)}
-        found = []
-        for table in tables:
-            entry = self.keys("devices", table)
-            if entry.get("id") not in enabled:
-                raise self.fault(f"[[devices]] id `{entry.get('id')}` is not an enabled device of the instance file")
-            values = {
-                key: {name: tuple(options) for name, options in entry.get(key, {}).items()}
-                for key in ("writable", "rejects")
-            }
-            found.append(Device(entry["id"], values["writable"], values["rejects"]))
-        if commands and not any(Declaration.switch_of(device) for device in found):
-            raise self.fault(
-                "[features] commands = true needs a [[devices]] entry with a writable property"
-                " and two different values of it"
-            )
-        return tuple(found)
-
-    def stimuli(self, table: dict[str, Any], instance: Mapping[str, Any], workdir: Path) -> dict[str, Any]:
-        enabled = {d["device_id"] for d in instance["devices"] if d.get("enabled", True)}
-        for name in table.keys() & _STRIKING:
-            words = self.command(f"[stimuli] {name}", table[name], workdir)
-            if not enabled & set(words):
-                raise self.fault(
-                    f"[stimuli] {name} must hold the id of the device that it acts on as a word of its own, and none of"
-                    f" {', '.join(sorted(enabled))} is in it"
-                )
-        if "device_recovers" in table and "device_fails" not in table:
-            raise self.fault("[stimuli] has device_recovers, but no device_fails that it could end")
-        if "init_fails" in table:
-            self.init_fails(table["init_fails"])
-        return table
-
-    def init_fails(self, stimulus: dict[str, Any]) -> None:
-        for key, table in stimulus.items():
-            if key not in {"env", "config"} or not isinstance(table, dict):
-                raise self.fault(
-                    f"[stimuli] init_fails has `{key}`: it must hold `env`, variables of the environment, and"
-                    " `config`, keys of the instance configuration"
-                )
-        if not all(isinstance(text, str) for text in stimulus.get("env", {}).values()) or not any(stimulus.values()):
-            raise self.fault("[stimuli] init_fails must set something: texts in `env`, or values in `config`")
 
     def peripherals(self, tables: list[Any], workdir: Path) -> tuple[Peripheral, ...]:
         found = []

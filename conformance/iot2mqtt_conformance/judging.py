@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,10 +16,10 @@ from iot2mqtt_conformance.contract import Clause, clauses
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.launch import LaunchError
 from iot2mqtt_conformance.payloads import payloads
-from iot2mqtt_conformance.rig import Stage
 from iot2mqtt_conformance.scenarios import SCENARIOS
 from iot2mqtt_conformance.services.base import Broker, ServiceError
 from iot2mqtt_conformance.smoke import diagnose
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Recorder, Transcript
 from iot2mqtt_conformance.verdict import Outcome, Verdict
 from iot2mqtt_conformance.view import View
@@ -33,6 +34,10 @@ AFTERTHOUGHT = 1.0
 
 class CutShortError(Exception):
     """The services failed while scenarios were running; nothing that was seen may be judged."""
+
+
+class SuiteError(Exception):
+    """A scenario has failed in a way that is no connector's doing; the message says where, with the traceback."""
 
 
 @dataclass(slots=True)
@@ -107,6 +112,7 @@ def play(
     Raises:
         ServiceError: The broker could not be started.
         CutShortError: The broker died while scenarios were running.
+        SuiteError: A scenario has an error of its own.
     """
     names = needed(declaration, chosen, running.scenarios if running else SCENARIOS)
     # Generating takes a while, during which no connector may be waiting for an answer.
@@ -162,6 +168,7 @@ async def _finish(work: asyncio.Task[None], fallen: asyncio.Future[Broker]) -> N
 
     Raises:
         CutShortError: A broker died, or the services failed in another way.
+        SuiteError: A scenario has an error of its own.
     """
     both: set[asyncio.Future[Any]] = {fallen, work}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -179,12 +186,21 @@ async def _finish(work: asyncio.Task[None], fallen: asyncio.Future[Broker]) -> N
     except ExceptionGroup as group:
         services, ours = group.split((ServiceError, LaunchError, aiomqtt.MqttError))
         if services is None or ours is not None:
-            raise
+            raise SuiteError(_reported(_first(ours or group))) from None
         raise CutShortError(f"the scenarios could not be played, so nothing is judged: {_first(services)}") from None
 
 
 def _first(error: Exception) -> Exception:
     return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
+def _reported(error: Exception) -> str:
+    told = "".join(traceback.format_exception(error)).rstrip()
+    where = "; ".join(getattr(error, "__notes__", []))
+    return (
+        f"the suite itself has an error, which is not the connector's, so nothing is judged ({where}:"
+        f" {type(error).__name__}: {error}); please report it with this traceback:\n{told}"
+    )
 
 
 async def _all(stage: Stage, names: list[str], played: Played, progress: Callable[[str], None]) -> None:
@@ -194,7 +210,11 @@ async def _all(stage: Stage, names: list[str], played: Played, progress: Callabl
     async def one(name: str) -> None:
         async with limit:
             began = time.monotonic()
-            await SCENARIOS[name](stage)
+            try:
+                await SCENARIOS[name](stage)
+            except Exception as error:
+                error.add_note(f"in the scenario {name}")
+                raise
             played.durations[name] = round(time.monotonic() - began, 3)
             progress(f"{name} {played.durations[name]:.1f} s")
 
@@ -210,4 +230,14 @@ async def _all(stage: Stage, names: list[str], played: Played, progress: Callabl
         await restore(stage)
 
 
-__all__ = ["CutShortError", "Played", "ServiceError", "judge", "judged", "needed", "not_applicable", "play"]
+__all__ = [
+    "CutShortError",
+    "Played",
+    "ServiceError",
+    "SuiteError",
+    "judge",
+    "judged",
+    "needed",
+    "not_applicable",
+    "play",
+]

@@ -18,18 +18,21 @@ class Peripherals:
         declaration: The connector under judgement.
         run: The launch that they belong to.
         seconds: The deadline of each.
+        broker: The port of the launch's broker, for those that stand for an application behind it.
 
     Attributes:
         places: Ports by placeholder, without the braces.
     """
 
-    def __init__(self, declaration: Declaration, run: str, *, seconds: float) -> None:
+    def __init__(self, declaration: Declaration, run: str, *, seconds: float, broker: int | None = None) -> None:
         self._declaration = declaration
         self._run = run
         self._seconds = seconds
         self._started: list[PeripheralProcess] = []
         wanted = declaration.peripherals or declaration.stimuli or declaration.actions
         self.places: dict[str, int] = {"port": free_port()} if wanted else {}
+        if broker is not None:
+            self.places["broker.port"] = broker
 
     async def __aenter__(self) -> Self:
         """Start them all.

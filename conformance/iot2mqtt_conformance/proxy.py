@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
-from iot2mqtt_conformance.wire import Packet, PacketReader, Session, WireError, encode_connack
+from iot2mqtt_conformance.encoding import encode_connack
+from iot2mqtt_conformance.wire import Packet, PacketReader, Session, WireError
 
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of no time: closing sends RST, not FIN."""
@@ -202,7 +203,7 @@ class _Link:
             self._answer(encode_connack(self.refusal, self._session.version))
             return
         receiver = self.other(sender).transport
-        if receiver is not None:
+        if receiver is not None and not receiver.is_closing():
             receiver.write(packet.raw)
 
     def _answer(self, connack: bytes) -> None:

@@ -5,120 +5,37 @@ else uses, so that scenarios run side by side without seeing each other.
 """
 
 import asyncio
-import copy
 import json
 import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from uuid import uuid4
 
-from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.launch import LaunchError, Process, connector_environment
-from iot2mqtt_conformance.launch_image import AT_ONCE, SIGN_OF_LIFE, Container, open_up
-from iot2mqtt_conformance.names import DISABLED, NEIGHBOUR, PREFIX
+from iot2mqtt_conformance.launch_image import SIGN_OF_LIFE, Container
+from iot2mqtt_conformance.noticing import is_online, is_publish, saying
 from iot2mqtt_conformance.observer import Observer, retained
-from iot2mqtt_conformance.peripherals import READY_WITHIN, Peripherals, filled, placed
+from iot2mqtt_conformance.outfit import Outfit
+from iot2mqtt_conformance.peripherals import READY_WITHIN, Peripherals, filled
 from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_conformance.proxy import Proxy
 from iot2mqtt_conformance.readonly import snapshot
 from iot2mqtt_conformance.services.base import Broker
 from iot2mqtt_conformance.setting import Setting
-from iot2mqtt_conformance.transcript import Record, Recorder
+from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.transcript import Record
+from iot2mqtt_conformance.waiting import ON_ITS_WAY, WhileItRuns
 
 PATIENCE = 5.0
 """Seconds that an answer may take, before the measured round trip is added."""
 STRUCK_WITHIN = 10.0
 """Seconds that the command of a stimulus may take."""
-ROUND_TRIPS = 10
-"""How many measured round trips every deadline grows by."""
-
-
-class Attachment(Protocol):
-    """A connector that runs already, elsewhere."""
-
-    instance: str
-    base: str
-
-    def setting(self, asked: "Setting") -> "Setting":
-        """Return what of a scenario's setting is so anyway."""
-
-    async def enter(self, rig: "Rig", stack: AsyncExitStack) -> Observer:
-        """Listen to it from now on, and return what speaks to it."""
-
-    async def kept(self, topic: str) -> str | None:
-        """Return what its broker keeps for a topic."""
-
-
-@dataclass(slots=True)
-class Stage:
-    """What all rigs of one judgement share.
-
-    Attributes:
-        declaration: The connector under judgement.
-        recorder: Where everything is written down.
-        broker: The broker of all rigs that do not bring their own.
-        new_broker: Starts a further one.
-        salt: A random word in every name.
-        seed: The seed of generated payloads.
-        payloads: Those payloads, made before anything is timed.
-        round_trip: Seconds that a question took in the smoke phase.
-        image: The image of a connector that is started as one, once it is there.
-        turn: Held by a container that starts.
-        attached: The connector that runs already, where none is launched.
-    """
-
-    declaration: Declaration
-    recorder: Recorder
-    broker: Broker
-    new_broker: Callable[[], Broker]
-    salt: str
-    seed: int
-    payloads: list[bytes]
-    round_trip: float = 0.0
-    image: str = ""
-    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    attached: Attachment | None = None
-    smoke_passed: asyncio.Event = field(default_factory=asyncio.Event)
-    smoke_ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def smoke_ended_or_passed(self) -> None:
-        """Wait until the first launch has shown whether the connector works, whichever way."""
-        waits = [asyncio.create_task(event.wait()) for event in (self.smoke_passed, self.smoke_ended)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in waits:
-            task.cancel()
-
-    def deadline(self, seconds: float) -> float:
-        """Return a deadline in seconds, widened by the round trip of this connector on this machine."""
-        return seconds + ROUND_TRIPS * self.round_trip
-
-
-def is_publish(record: Record, topic: str) -> bool:
-    """Whether a record is a PUBLISH of the connector to a topic."""
-    data = record.data
-    return record.kind == "packet" and data["dir"] == "c2b" and data["type"] == "PUBLISH" and data["topic"] == topic
-
-
-def is_online(record: Record, topic: str) -> bool:
-    """Whether a record is the connector's `online`."""
-    return is_publish(record, topic) and record.data.get("payload") == "online"
-
-
-def publishing(topic: str) -> Callable[[Record], bool]:
-    """Return a predicate: the connector publishes on a topic."""
-    return lambda record: is_publish(record, topic)
-
-
-def saying(topic: str) -> Callable[[Record], bool]:
-    """Return a predicate: the connector publishes on a topic, and not for want of an acknowledgement."""
-    return lambda record: is_publish(record, topic) and not record.data["dup"]
 
 
 class Rig:
@@ -150,6 +67,7 @@ class Rig:
         self._places: dict[str, int] = {}
         self._process: Process | None = None
         self._observer: Observer | None = None
+        self._ended: Record | None = None
         self.config: dict[str, Any] = {}
         self.mute: Callable[[dict[str, Any]], bool] = lambda _facts: False
         """Says of a packet that it is not to be written down."""
@@ -188,65 +106,22 @@ class Rig:
         self._observer = Observer((self.broker.host, self.broker.port), self._on_seen)
         await self._stack.enter_async_context(self._observer)
         await self._observer.follow(self.topic("status"))
-        peripherals = Peripherals(self.stage.declaration, self.run, seconds=self.stage.deadline(READY_WITHIN))
+        peripherals = Peripherals(
+            self.stage.declaration,
+            self.run,
+            seconds=self.stage.deadline(READY_WITHIN),
+            broker=self.broker.port,
+        )
         self._places = (await self._stack.enter_async_context(peripherals)).places
-        self.config = self._configuration()
-        environment = self._environment(folder)
+        outfit = Outfit(self.stage, self.setting, self.instance, self.base, self._places)
+        self.config = outfit.configuration()
+        environment = outfit.environment(folder, self.proxy.port)
         self.note("run", announce=True, environment_set=sorted(environment), config=self.config, tz=self.setting.tz)
-        self._write_files(folder)
+        outfit.write_files(folder, self.config, self.proxy.port)
         self._stack.callback(self._look_at_files, folder, snapshot(folder))
         for suffix, payload in self.setting.retained.items():
             await self.send(suffix, payload, retain=True, probe="retained", kept=payload.decode())
         await self._launch(folder, environment)
-
-    def _configuration(self) -> dict[str, Any]:
-        config: dict[str, Any] = placed(copy.deepcopy(dict(self.stage.declaration.instance)), self._places)
-        first = next(device for device in config["devices"] if device.get("enabled", True))
-        config["devices"].append({**first, "device_id": DISABLED, "enabled": False})
-        config.setdefault("groups", []).extend(self.setting.groups)
-        config.update(instance_id=self.instance, connector_type=self.stage.declaration.name)
-        if self.stage.declaration.reporting == "polling":
-            config["update_interval"] = self.setting.interval
-        changed: dict[str, Any] = placed(self.setting.configure(config), self._places)
-        return changed
-
-    def _environment(self, folder: Path) -> dict[str, str]:
-        chosen = {
-            "IOT2MQTT_PATH": str(folder),
-            "IOT2MQTT_SECRETS_DIR": str(folder / "secrets"),
-            "INSTANCE_NAME": self.instance,
-            "CONNECTOR_TYPE": self.stage.declaration.name,
-            "MODE": "production",
-            "PYTHONUNBUFFERED": "1",
-            "MQTT_HOST": "127.0.0.1",
-            "MQTT_PORT": str(self.proxy.port),
-            "MQTT_USERNAME": self.setting.username,
-            "MQTT_PASSWORD": self.setting.password,
-            "MQTT_BASE_TOPIC": self.base,
-            "MQTT_CLIENT_PREFIX": PREFIX,
-            "MQTT_QOS": None if self.setting.qos is None else str(self.setting.qos),
-            "MQTT_RETAIN": self.setting.retain,
-            "MQTT_KEEPALIVE": str(self.setting.keepalive),
-            "LOG_LEVEL": self.setting.log_level,
-            "TZ": self.setting.tz,
-            **self.setting.env,
-        }
-        return {name: value for name, value in chosen.items() if value is not None}
-
-    def _write_files(self, folder: Path) -> None:
-        for name in ("instances", "shared", "secrets"):
-            (folder / name).mkdir()
-        for ending, text in self.setting.secrets.items():
-            (folder / "secrets" / f"{self.instance}{ending}").write_text(text, encoding="utf-8")
-        (folder / ".env").write_text(self.setting.env_file.replace("{port}", str(self.proxy.port)), encoding="utf-8")
-        if self.setting.config_text is not None:
-            text = self.setting.config_text(json.dumps(self.config, indent=2))
-            (folder / "instances" / f"{self.instance}.json").write_text(text, encoding="utf-8")
-        neighbour = {"instance_id": NEIGHBOUR, "devices": [{"device_id": f"{NEIGHBOUR}1"}], "groups": []}
-        text = json.dumps({**self.config, **neighbour})
-        (folder / "instances" / f"{NEIGHBOUR}.json").write_text(text, encoding="utf-8")
-        if self.stage.image:
-            open_up(folder)
 
     def _program(self, environment: Mapping[str, str]) -> Process:
         declaration = self.stage.declaration
@@ -300,7 +175,7 @@ class Rig:
         self.stage.recorder.add(self.run, "out", stream=stream, line=line)
 
     def _on_exit(self, code: int) -> None:
-        self.stage.recorder.add(self.run, "proc.exit", code=code)
+        self._ended = self.stage.recorder.add(self.run, "proc.exit", code=code)
 
     def _on_wire(self, kind: str, facts: dict[str, Any]) -> None:
         if kind == "packet" and self.mute(facts):
@@ -339,13 +214,34 @@ class Rig:
         return len(self.stage.recorder.transcript)
 
     async def until(
-        self, predicate: Callable[[Record], bool], what: str, *, since: int = 0, seconds: float = PATIENCE
+        self,
+        predicate: Callable[[Record], bool],
+        what: str,
+        *,
+        since: int = 0,
+        seconds: float = PATIENCE,
+        outlives: bool = False,
     ) -> Record | None:
-        """Wait for a record; what did not come in time is written down, and None returned."""
+        """Wait for a record; what did not come in time is written down, and None returned.
+
+        Args:
+            predicate: Whether a record is the one.
+            what: What it is, for those who read that it did not come.
+            since: The index of the first record that counts.
+            seconds: The deadline, before it is widened by the round trip.
+            outlives: Whether it may come long after the connector's end; otherwise that end is as good as the deadline.
+        """
         limit = self.stage.deadline(seconds)
-        record = await self.stage.recorder.wait(self.run, predicate, since=since, seconds=limit)
+        begin = self.stage.recorder.now()
+        if outlives:
+            record = await self.stage.recorder.wait(self.run, predicate, since=since, seconds=limit)
+        else:
+            extra = self.stage.deadline(ON_ITS_WAY)
+            wait = WhileItRuns(self.stage.recorder, self.run, lambda: self._ended, extra=extra)
+            record = await wait.until(predicate, since=since, seconds=limit)
         if record is None:
-            self.note("timeout", what=what, seconds=limit)
+            waited = min(limit, self.stage.recorder.now() - begin)
+            self.note("timeout", what=what, seconds=round(waited, 3))
         return record
 
     async def kept(self, suffix: str) -> str | None:
@@ -411,6 +307,10 @@ class Rig:
         """Wait until the process has ended."""
         return await self.until(lambda r: r.kind == "proc.exit", "the end of the process", since=since, seconds=seconds)
 
+    def placed(self, text: str) -> str:
+        """Return a text of the declaration with its placeholders replaced by this launch's ports."""
+        return filled(text, self._places)
+
     def signal(self, number: signal.Signals) -> Record:
         """Send a signal to the connector."""
         record = self.stage.recorder.add(self.run, "proc.signal", signal=number.name)
@@ -438,6 +338,7 @@ class Rig:
                 f"the end of the stimulus {name}",
                 since=since,
                 seconds=STRUCK_WITHIN,
+                outlives=True,
             )
         finally:
             await stimulus.close()

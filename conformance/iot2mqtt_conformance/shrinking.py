@@ -6,8 +6,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from iot2mqtt_conformance.noticing import is_publish
 from iot2mqtt_conformance.payloads import FRAGMENTS
-from iot2mqtt_conformance.rig import Rig, Stage, is_publish
+from iot2mqtt_conformance.rig import Rig
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record, Recorder
 
 MOST_NESTED = 100

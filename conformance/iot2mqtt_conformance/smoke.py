@@ -1,6 +1,7 @@
 """Why a connector could not be judged at all: one diagnosis instead of a hundred failures."""
 
 from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.report.redact import masked_words
 from iot2mqtt_conformance.view import Run, View
 
 LINES = 20
@@ -24,7 +25,7 @@ def _cause(boot: Run, declaration: Declaration) -> str:
     smoke = boot.steps("smoke")
     connects = boot.packets("CONNECT")
     if ended is not None and (not smoke or ended.i < smoke[0].i):
-        command = " ".join(declaration.command) or declaration.image or f"the image built from {declaration.build}"
+        command = masked_words(declaration.command) or declaration.image or f"the image built from {declaration.build}"
         return f"the connector ended with exit code {ended.data['code']} before it was online: {command}"
     limit = f"within {declaration.start_deadline:.0f} s (start_deadline)"
     if not connects:

@@ -16,7 +16,8 @@ from iot2mqtt_conformance.adoption.attach import Attached
 from iot2mqtt_conformance.adoption.target import EXAMPLE, Target, TargetError, TheirBroker, parse_target
 from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.declaration import Declaration, DeclarationError, load
-from iot2mqtt_conformance.judging import CutShortError, Played, attached, judge, judged, needed, play
+from iot2mqtt_conformance.judging import CutShortError, Played, SuiteError, attached, judge, judged, needed, play
+from iot2mqtt_conformance.preparing import PrepareError, prepare
 from iot2mqtt_conformance.report import files
 from iot2mqtt_conformance.report.data import Judged
 from iot2mqtt_conformance.report.redact import masked
@@ -169,12 +170,13 @@ class Suite:
             if self._test_run is None:
                 return self._play(declaration, chosen)
             return shared(self._test_run, declaration.path, lambda: self._play(declaration, chosen))
-        except (ServiceError, CutShortError) as error:
+        except (PrepareError, ServiceError, CutShortError, SuiteError) as error:
             pytest.exit(str(error), returncode=CUT_SHORT)
 
     def _play(self, declaration: Declaration, chosen: list[str]) -> Transcript:
         """Play, and return what happened without the secrets in it: judges, reports and files see only that."""
         running = self._running(declaration)
+        declaration = declaration if running else prepare(declaration)
         possible = running.scenarios if running else SCENARIOS
         number, done = len(needed(declaration, chosen, possible)), iter(range(1, SEED_RANGE))
 

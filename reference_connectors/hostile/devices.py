@@ -26,6 +26,7 @@ class Device:
     """A light whose power and brightness can be set; its temperature can only be read.
 
     Attributes:
+        kept: Whether it works only while a process of its own runs.
         state: Value by property name; brightness in percent, temperature in degrees Celsius.
         failing: Whether it does not answer.
         delay: Seconds that it takes to answer.
@@ -37,6 +38,7 @@ class Device:
     device_id: str
     model: str = "light in memory"
     enabled: bool = True
+    kept: bool = False
     state: dict[str, Any] = field(default_factory=lambda: {"power": False, "brightness": 50, "temperature": 21.5})
     failing: bool = False
     delay: float = 0.0

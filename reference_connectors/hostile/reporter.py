@@ -9,7 +9,9 @@ from threading import Event
 from typing import Any
 
 from devices import Device, RefusedError
+from keeper import Keepers
 from session import LOG, Session
+from settings import Environment, Instance
 from world import listen
 
 LONGEST_BACKOFF = 8
@@ -22,6 +24,10 @@ ALMOST = 0.9
 
 class Reporter(Session):
     """One instance that polls its devices; Connector handles commands and questions besides."""
+
+    def __init__(self, environment: Environment, instance: Instance) -> None:
+        super().__init__(environment, instance)
+        self.keepers = Keepers(lambda device: self.inbox.put(partial(self.bereave, device)))
 
     # ------------------------------------------------------------------ publications
     def publish(self, suffix: str, value: Any, *, qos: int = 1, retain: bool = False) -> None:
@@ -78,7 +84,12 @@ class Reporter(Session):
         Raises:
             RefusedError: It does not answer.
         """
+        self.keepers.keep(device)
         device.reach()
+
+    def bereave(self, device: Device) -> None:
+        """Tell at once that a light's keeper has died; the next attempt to read it starts another (I2M-LIFE-10)."""
+        self.lose(device, RefusedError("device_error", f"the keeper of {device.device_id} has died", retriable=True))
 
     def lose(self, device: Device, fault: RefusedError) -> None:
         """Tell that a device does not answer, and when it is tried again (I2M-ERR-02, I2M-STATE-07)."""

@@ -204,7 +204,10 @@ def _instance(document: Any) -> Instance:
         update_interval=interval,
         devices={
             name: Device(
-                name, model=str(entry.get("model", "light in memory")), enabled=entry.get("enabled") is not False
+                name,
+                model=str(entry.get("model", "light in memory")),
+                enabled=entry.get("enabled") is not False,
+                kept=entry.get("keeper") is True,
             )
             for name, entry in devices.items()
         },

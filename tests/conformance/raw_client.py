@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from iot2mqtt_conformance.encoding import encode_publish, encode_subscribe
 from iot2mqtt_conformance.services.base import Broker
-from iot2mqtt_conformance.wire import Packet, PacketReader, Session, encode_publish, encode_subscribe
+from iot2mqtt_conformance.wire import Packet, PacketReader, Session
 
 DEADLINE = 10.0
 

@@ -2,12 +2,21 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 REFERENCES = REPOSITORY / "reference_connectors"
+
+LEFT_OUT = ("__pycache__", ".*", "node_modules", "bin")
+"""What is no part of a reference connector as it is checked out."""
+
+
+def copy_of(name: str, folder: Path) -> Path:
+    """Copy a reference connector as it is in a fresh checkout."""
+    return shutil.copytree(REFERENCES / name, folder / name, ignore=shutil.ignore_patterns(*LEFT_OUT))
 
 
 def run_suite(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

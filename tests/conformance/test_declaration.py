@@ -54,6 +54,13 @@ def test_a_folder_stands_for_the_file_in_it(folder: Path) -> None:
         (MINIMAL.replace('"python"', '"no-such-program"'), "no-such-program"),
         (MINIMAL.replace("instance.json", "other.json"), "other.json does not exist"),
         (MINIMAL + 'workdir = "nowhere"', "nowhere is not a folder"),
+        (MINIMAL + "prepare = []", "prepare must be a list of strings"),
+        (MINIMAL + 'prepare = ["no-such-program"]', "prepare starts `no-such-program`"),
+        (
+            MINIMAL.replace('command = ["python", "main.py"]', 'image = "x"\nprepare = ["python"]'),
+            "`prepare` and an image",
+        ),
+        (MINIMAL.replace('"python"', '"bin/main"'), "bin/main"),
         (MINIMAL + "start_deadline = -1", "between 0 and 3600"),
         (MINIMAL + "start_deadline = true", "must be a number"),
         (MINIMAL + "[features]\ngroup = true", "did you mean `groups`"),
@@ -68,6 +75,7 @@ def test_a_folder_stands_for_the_file_in_it(folder: Path) -> None:
         (MINIMAL + '[stimuli]\nevent = ["python", "sim.py", "press"]', "event must hold the id of the device"),
         (MINIMAL + '[stimuli]\nevent = ["python", "sim.py", "spare"]', "event must hold the id of the device"),
         (MINIMAL + '[stimuli]\ndevice_slow = ["no-such-program", "light1"]', "device_slow starts `no-such-program`"),
+        (MINIMAL + "[stimuli]\nchild_dies = []", "child_dies must be a list of texts"),
         (MINIMAL + '[stimuli]\ndevice_recovers = ["python", "light1"]', "no device_fails that it could end"),
     ],
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.suite_runs import connector, run_suite
+from tests.conformance.suite_runs import REFERENCES, connector, run_suite
 
 CONNECT = """
 import os, signal
@@ -92,6 +92,47 @@ def test_a_broker_that_dies_while_scenarios_run_cuts_the_run_short(tmp_path: Pat
     result = run_suite("--iot2mqtt-services=local", cwd=connector(tmp_path, KILL_THE_BROKER))
     assert result.returncode == 3, result.stdout
     assert "died while scenarios were running" in result.stdout + result.stderr
+
+
+BROKEN_SCENARIO = """
+from iot2mqtt_conformance.scenarios import SCENARIOS
+
+
+async def play(stage):
+    await stage.smoke_ended_or_passed()
+    raise KeyError("no such thing")
+
+
+def pytest_configure(config):
+    SCENARIOS["kill"] = play
+"""
+
+
+def test_an_error_in_a_scenario_is_told_once_and_as_the_suites_own(tmp_path: Path) -> None:
+    (tmp_path / "broken_scenario.py").write_text(BROKEN_SCENARIO, encoding="utf-8")
+    result = run_suite(
+        "-p",
+        "broken_scenario",
+        "--iot2mqtt-clauses=I2M-STATUS-0[67]",
+        cwd=REFERENCES / "simple",
+        PYTHONPATH=str(tmp_path),
+    )
+    assert result.returncode == 3, result.stdout
+    said = result.stdout + result.stderr
+    assert said.count("the suite itself has an error") == 1
+    assert "in the scenario kill: KeyError: 'no such thing'" in said
+    assert "broken_scenario.py" in said
+
+
+def test_a_secret_of_the_command_line_is_not_shown_in_a_diagnosis(tmp_path: Path) -> None:
+    command = (
+        '["python", "main.py", "--password", "hunter2", "--api-key=abc123", "tcp://me:swordfish@lamp", "--port", "7"]'
+    )
+    result = run_suite(cwd=connector(tmp_path, "import sys; sys.exit(3)", command=command))
+    assert result.returncode == 1, result.stdout
+    assert "python main.py --password *** --api-key=*** tcp://me:***@lamp --port 7" in result.stdout
+    for secret in ("hunter2", "abc123", "swordfish"):
+        assert secret not in result.stdout
 
 
 def test_choosing_no_clause_is_no_pass(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.contract import clauses
 from iot2mqtt_conformance.declaration import load
 from iot2mqtt_conformance.judging import judge, judged, needed, play
+from iot2mqtt_conformance.scenarios import memory
 from iot2mqtt_conformance.services.choose import choose
 from iot2mqtt_conformance.verdict import Outcome
+from iot2mqtt_conformance.view import View
 from tests.conformance.suite_runs import REFERENCES
 
 HOSTILE = REFERENCES / "hostile"
@@ -75,7 +77,22 @@ def test_an_unknown_mutant_is_refused_with_one_sentence_that_names_the_nearest()
     assert done.stderr == "hostile: BREAK is 'I2M-PUB-3', which is no mutant: did you mean I2M-PUB-03?\n"
 
 
-@pytest.mark.soak
+def test_commands_that_are_still_under_way_when_the_memory_was_measured_are_not_half_written_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("BREAK", raising=False)
+    # So little time that the connector is in the middle of a burst when it is over.
+    monkeypatch.setattr(memory, "BUDGET", 0.4)
+    declaration = load(HOSTILE)
+    new_broker, _ = choose("auto")
+    played = play(declaration, ["I2M-LIFE-07"], new_broker=new_broker, seed=7, progress=lambda _line: None)
+    run = View(played.transcript).run("memory")
+    assert run is not None
+    end = run.sent("memory_end")[0]
+    assert [p.topic for p in run.publications if p.record.i > end.i and p.levels[:1] == ["devices"]] == []
+
+
+@pytest.mark.slow
 def test_the_conforming_connector_fails_no_clause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BREAK", raising=False)
     assert failed_clauses(JUDGES) == {}

@@ -16,18 +16,16 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from iot2mqtt_conformance.ports import free_port
-from iot2mqtt_conformance.proxy import Proxy
-from iot2mqtt_conformance.wire import (
-    Packet,
-    PacketReader,
-    Session,
+from iot2mqtt_conformance.encoding import (
     encode_connack,
     encode_connect,
     encode_disconnect,
     encode_publish,
     encode_subscribe,
 )
+from iot2mqtt_conformance.ports import free_port
+from iot2mqtt_conformance.proxy import Proxy
+from iot2mqtt_conformance.wire import Packet, PacketReader, Session
 
 DEADLINE = 15
 BOTH = pytest.mark.parametrize("version", [4, 5])

@@ -13,10 +13,11 @@ import pytest
 from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.declaration import FILE_NAME, Declaration, load
 from iot2mqtt_conformance.judging import Played, judge, judged, play
+from iot2mqtt_conformance.preparing import prepare
 from iot2mqtt_conformance.services.choose import choose
 from iot2mqtt_conformance.transcript import load as load_transcript
 from iot2mqtt_conformance.verdict import Verdict
-from tests.conformance.suite_runs import REFERENCES, run_suite
+from tests.conformance.suite_runs import REFERENCES, copy_of, run_suite
 
 NEEDS = {"shell": "mosquitto_sub", "node": "node", "go": "go"}
 """Programs without which a connector cannot run, where they are not what starts it."""
@@ -30,10 +31,12 @@ def references() -> list[str]:
 
 
 def copied(name: str, folder: Path) -> Path:
-    """Copy a connector, so that whatever a run leaves in its folder is seen and harms nobody."""
+    """Copy a connector and prepare the copy, so that whatever a run leaves there is seen and harms nobody."""
     if name in NEEDS and shutil.which(NEEDS[name]) is None:
         pytest.skip(f"{NEEDS[name]} is not installed")
-    return shutil.copytree(REFERENCES / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    made = copy_of(name, folder)
+    prepare(load(made))
+    return made
 
 
 def outcomes(folder: Path) -> dict[str, str]:

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from iot2mqtt_conformance import plugin
+from iot2mqtt_conformance.encoding import encode_disconnect, encode_publish
 from iot2mqtt_conformance.ports import free_port, in_use
 from iot2mqtt_conformance.services import base, choose, docker, embedded, local
 from iot2mqtt_conformance.services.base import Broker, ServiceError
-from iot2mqtt_conformance.wire import encode_disconnect, encode_publish
 from tests.conformance.raw_client import DEADLINE, Client, Will, encode_connect
 
 MODES = ["local", "embedded"]

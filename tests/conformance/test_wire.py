@@ -17,20 +17,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from iot2mqtt_conformance.wire import (
-    LARGEST,
-    SHOWN,
-    START,
-    Packet,
-    PacketReader,
-    Session,
-    WireError,
+from iot2mqtt_conformance.encoding import (
     encode_connack,
     encode_connect,
     encode_disconnect,
     encode_publish,
     encode_subscribe,
 )
+from iot2mqtt_conformance.wire import LARGEST, SHOWN, START, Packet, PacketReader, Session, WireError
 
 DEADLINE = 10
 BOTH = pytest.mark.parametrize("version", [4, 5])

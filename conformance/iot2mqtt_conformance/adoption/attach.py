@@ -16,8 +16,9 @@ from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.launch import LaunchError
 from iot2mqtt_conformance.names import EVENT_DRIVEN, GROUP_ALL, GROUP_ONE
 from iot2mqtt_conformance.observer import Observer, retained
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.view import View, strict_json
 
 DEFAULT_BASE = "IoT2mqtt"

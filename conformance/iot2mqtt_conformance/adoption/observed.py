@@ -8,10 +8,12 @@ from typing import Any
 
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.launch import LaunchError
-from iot2mqtt_conformance.rig import Rig, Stage, publishing
+from iot2mqtt_conformance.noticing import publishing
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.services.base import Broker
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.smoke import diagnose
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Recorder
 from iot2mqtt_conformance.view import Run, View, matches, strict_json
 

@@ -1,13 +1,17 @@
 """I2M-CMD: commands."""
 
+import json
+from typing import Any
+
 from iot2mqtt_conformance.clauses.commanded import first_response, never_online, next_send, responses, same, showing
 from iot2mqtt_conformance.clauses.registry import judges
+from iot2mqtt_conformance.clauses.saying import excerpt
 from iot2mqtt_conformance.contract import schema_fault
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.names import DISABLED, UNKNOWN
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
-from iot2mqtt_conformance.view import Publication, Run, View
+from iot2mqtt_conformance.view import NOT_JSON, Publication, Run, View
 
 
 @judges("I2M-CMD-01", "commands")
@@ -23,15 +27,31 @@ def commands_are_executed(view: View, _declaration: Declaration) -> Verdict:
         for name, value in record.data["values"].items():
             shown = showing(run.states(device), name, value, after=record.i, before=next_send(run, record))
             if shown is None:
-                states = [p.record for p in run.states(device) if record.i < p.record.i < next_send(run, record)]
-                return failed(
-                    f"a state of {device} with {name} = {value!r} after the command",
-                    f"{len(states)} states, none with this value" if states else "no state",
-                    at=[record, *states],
-                    hint="execute the command, then read the device and publish its state",
-                )
+                return _unexecuted(run, record, name, value)
             evidence += [record, shown.record]
     return passed(evidence)
+
+
+def _unexecuted(run: Run, sent: Record, name: str, value: Any) -> Verdict:
+    """Return the failure of a command that no state shows."""
+    device = sent.data["device"]
+    states = [p for p in run.states(device) if sent.i < p.record.i < next_send(run, sent)]
+    answer = first_response(run, sent.data["id"])
+    if states:
+        shown = states[-1].shown(name)
+        had = f"no {name}" if shown is NOT_JSON else f"{name} = {json.dumps(shown)}"
+        seen = f"{had} in the last of {len(states)} after it: {excerpt(states[-1])}"
+    else:
+        seen = f"no message on devices/{device}/state after it"
+    seen += f"; the response: {excerpt(answer)}" if answer else "; no response either"
+    return failed(
+        f"a message on devices/{device}/state with {name} = {json.dumps(value)} after the command"
+        f" {json.dumps(sent.data['values'])} that was sent on devices/{device}/cmd at {sent.t:.1f} s",
+        seen,
+        at=[sent, *(p.record for p in states), *([answer.record] if answer else [])],
+        hint="execute the command, then read the device and publish its state; where the value is none that the device"
+        f" takes, mend `writable` of {device} in conformance.toml",
+    )
 
 
 @judges("I2M-CMD-02", "commands")
@@ -114,14 +134,17 @@ def _judge_probe(run: Run, probe: Record, end: int) -> Verdict | list[Record]:
     if sent is None:
         return failed(f"the probe {data['probe']} sent", "it was not", at=[probe])
     shown = showing(run.states(data["device"]), data["property"], data["wanted"], after=sent.i, before=end)
-    case = f"timestamp {sent.data['timestamp']} under TZ={run.facts['tz']}"
-    hint = "convert the timestamp's offset to UTC (none means UTC) and compare with the UTC clock"
+    case = (
+        f"the command for {data['device']} with the timestamp {sent.data['timestamp']}, {data['age']} s old when it was"
+        f" sent at {sent.t:.1f} s under TZ={run.facts['tz']},"
+    )
+    hint = "convert the timestamp's offset to UTC (none means UTC) and compare with the UTC clock: over 30 s is too old"
     if data["stale"] and shown is not None:
-        return failed(
-            f"a command more than 30 s old not executed: {case}", "it was executed", at=[sent, shown.record], hint=hint
-        )
+        return failed(f"{case} not executed", f"it was executed: {excerpt(shown)}", at=[sent, shown.record], hint=hint)
     if not data["stale"] and shown is None:
-        return failed(f"a command less than 30 s old executed: {case}", "it was not", at=[sent], hint=hint)
+        value = json.dumps(data["wanted"])
+        missing = f"no message on devices/{data['device']}/state with {data['property']} = {value} after it"
+        return failed(f"{case} executed", missing, at=[sent], hint=hint)
     asked = next((r for r in run.sent(f"seen_{data['probe']}") if r.i > sent.i), None)
     seen = next((p for p in run.states(data["device"]) if asked and p.record.i > asked.i), None)
     if seen is None:

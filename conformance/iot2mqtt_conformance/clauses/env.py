@@ -1,11 +1,12 @@
 """I2M-ENV: environment and configuration."""
 
+from iot2mqtt_conformance.clauses import saying
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.names import PREFIX
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
-from iot2mqtt_conformance.view import View, covers, matches
+from iot2mqtt_conformance.view import Run, View, covers, matches
 
 
 @judges("I2M-ENV-01", "boot", "get")
@@ -274,6 +275,21 @@ def files_are_left_alone(view: View, _declaration: Declaration) -> Verdict:
     return passed(looks)
 
 
+def _log_level_fault(run: Run | None, value: str) -> Verdict:
+    """Return the failure of a connector that does not come online under a level."""
+    expected = f"`online` with LOG_LEVEL={value}"
+    if run is None:
+        return failed(expected, "no launch")
+    begin, end = run.records[0], run.first("proc.exit")
+    seen = f"no `online`: {saying.ended(end, begin)}" if end else f"no `online` up to {run.records[-1].t:.1f} s"
+    return failed(
+        expected,
+        f"{seen}{saying.last_line(run, run.records[-1])}",
+        at=[begin, *run.lines()[-3:], *([end] if end else [])],
+        hint="take the name of a level in any case, and go on with INFO and a warning where it is unknown",
+    )
+
+
 @judges("I2M-ENV-12", "environment")
 def log_level_is_honoured(view: View, _declaration: Declaration) -> Verdict:
     """Online with debug, WARNING and nonsense; debug prints more than WARNING, and nonsense is told."""
@@ -282,7 +298,7 @@ def log_level_is_honoured(view: View, _declaration: Declaration) -> Verdict:
         run = view.run(f"environment.{level}")
         value = run.facts["log_level"] if run else level
         if run is None or not run.onlines:
-            return failed(f"`online` with LOG_LEVEL={value}", "no `online`", at=run.records[-3:] if run else ())
+            return _log_level_fault(run, value)
         end = run.steps("environment_end")
         printed[level] = run.lines(before=end[0] if end else None)
     told = [r for r in printed["unknown_level"] if "nonsense" in r.data["line"] or "LOG_LEVEL" in r.data["line"]]
@@ -296,7 +312,8 @@ def log_level_is_honoured(view: View, _declaration: Declaration) -> Verdict:
     if not told:
         return failed(
             "a warning that LOG_LEVEL=nonsense is not known",
-            "no line that names LOG_LEVEL or its value",
-            at=printed["unknown_level"][-3:] or view.runs("environment.unknown_level")[0].records[:1],
+            f"{len(printed['unknown_level'])} lines, none of which names LOG_LEVEL or its value",
+            at=printed["unknown_level"][:3] or view.runs("environment.unknown_level")[0].records[:1],
+            hint="say at the start that the value is unknown, and which level is used instead",
         )
     return passed([*printed["debug"][-1:], *told])

@@ -11,8 +11,24 @@ from iot2mqtt_conformance.view import Publication, Run, View, strict_json
 
 def _answer(run: Run, asked: Record) -> Publication | None:
     """Return the state that followed a question, before the next one was asked."""
+    return next(iter(_answers(run, asked)), None)
+
+
+def _part(run: Run, asked: Record, known: str) -> Publication | None:
+    """Return the answer to a question for one property: a device may have told news of its whole state before it."""
+    answers = _answers(run, asked)
+    return next((p for p in answers if _properties(p) == {known}), answers[0] if answers else None)
+
+
+def _answers(run: Run, asked: Record) -> list[Publication]:
     end = next((r.i for r in run.steps("send") if r.i > asked.i), run.records[-1].i + 1)
-    return next((p for p in run.states(asked.data["device"]) if asked.i < p.record.i < end), None)
+    return [p for p in run.states(asked.data["device"]) if asked.i < p.record.i < end]
+
+
+def _known(run: Run, asked: Record) -> str:
+    """Return the property that a question was for."""
+    note = next(r for r in reversed(run.steps("partial")) if r.i < asked.i)
+    return str(note.data["known"])
 
 
 @judges("I2M-GET-01", "get")
@@ -83,11 +99,10 @@ def get_of_a_part_holds_that_part(view: View, _declaration: Declaration) -> Verd
         return failed("a connector whose devices have properties to ask for", "none")
     evidence = []
     for record in asked:
-        note = next(r for r in reversed(run.steps("partial")) if r.i < record.i)
-        known = note.data["known"]
+        known = _known(run, record)
         asked_for = f"properties [{known!r}, 'no_such_property']"
         expected = f"a state of {record.data['device']} with {known!r} only, in answer to {asked_for}"
-        answer = _answer(run, record)
+        answer = _part(run, record, known)
         state = answer.value.get("state") if answer and isinstance(answer.value, dict) else None
         if answer is None or not isinstance(state, dict):
             return failed(expected, "none", at=[record])
@@ -113,7 +128,7 @@ def a_part_is_not_retained(view: View, _declaration: Declaration) -> Verdict:
     for record in asked:
         device = record.data["device"]
         known = {name for p in run.states(device) if p.record.i < record.i for name in _properties(p) or ()}
-        answer = _answer(run, record)
+        answer = _part(run, record, _known(run, record))
         if answer is None:
             return failed(f"a state of {device} in answer to a get with properties", "none", at=[record])
         properties = _properties(answer) or set()

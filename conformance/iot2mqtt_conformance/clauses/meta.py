@@ -1,8 +1,10 @@
 """I2M-META: what the connector tells about itself."""
 
+import json
 from typing import Any
 
 from iot2mqtt_conformance.clauses.registry import judges
+from iot2mqtt_conformance.clauses.saying import excerpt
 from iot2mqtt_conformance.clauses.striking import strike
 from iot2mqtt_conformance.contract import schema_fault
 from iot2mqtt_conformance.declaration import Declaration
@@ -55,16 +57,28 @@ def info_is_true(view: View, declaration: Declaration) -> Verdict:
     if boot is None or not answers:
         return failed("an answer on meta/info", "none")
     wanted = {
-        "instance_id": boot.facts["instance"],
-        "connector_type": declaration.name,
-        "devices_count": len(boot.configured),
-        "groups_count": len(boot.groups),
+        "instance_id": (boot.facts["instance"], "INSTANCE_NAME"),
+        "connector_type": (declaration.name, "CONNECTOR_TYPE"),
+        "devices_count": (len(boot.configured), "all `devices` of the instance file, the disabled ones too"),
+        "groups_count": (len(boot.groups), "all `groups` of the instance file"),
     }
     for answer in answers:
         fault = schema_fault("info", answer.value) if isinstance(answer.value, dict) else "it is no object"
-        seen = {key: answer.value.get(key) for key in wanted} if isinstance(answer.value, dict) else None
-        if fault is not None or seen != wanted:
-            return failed(f"{wanted} and uptime", f"{answer.text}{f': {fault}' if fault else ''}", at=[answer.record])
+        if fault is not None:
+            return failed(
+                f"on meta/info an object with {', '.join(wanted)} and uptime",
+                f"{excerpt(answer)}: {fault}",
+                at=[answer.record],
+                hint="answer with a JSON object that has all of these, numbers as numbers",
+            )
+        wrong = [name for name, (value, _) in wanted.items() if answer.value[name] != value]
+        if wrong:
+            return failed(
+                f"on meta/info {', '.join(f'{name} {json.dumps(wanted[name][0])}' for name in wrong)}",
+                f"{', '.join(f'{name} {json.dumps(answer.value[name])}' for name in wrong)} in {excerpt(answer)}",
+                at=[answer.record],
+                hint="; ".join(f"{name} is {wanted[name][1]}" for name in wrong),
+            )
     return passed(answer.record for answer in answers)
 
 

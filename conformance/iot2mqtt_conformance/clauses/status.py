@@ -1,5 +1,6 @@
 """I2M-STATUS: status and last will."""
 
+from iot2mqtt_conformance.clauses import saying
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.clauses.sub import required
 from iot2mqtt_conformance.declaration import Declaration
@@ -226,12 +227,26 @@ def a_half_open_connection_is_noticed(view: View, _declaration: Declaration) -> 
     left = next((r for r in run.records if r.i > silence[0].i and given_up(r, listening)), None)
     ended = run.ended_before(run.records[-1]) if not run.steps("half_open_end") else None
     if left is None or left.t - silence[0].t > silence[0].data["limit"]:
-        took = f"after {left.t - silence[0].t:.1f} s" if left else "not given up"
-        hint = "send PINGREQ by MQTT_KEEPALIVE, and drop the connection where no PINGRESP comes"
-        return failed(expected, took, at=[*silence, *([left] if left else [])], hint=hint)
+        pings = [r for r in run.packets("PINGREQ") if r.i > silence[0].i]
+        told = f"{len(pings)} PINGREQ without an answer meanwhile"
+        own = left is not None and left.data["by"] == "client"
+        after = (left or run.records[-1]).t - silence[0].t
+        did = "given up only" if own else "not given up by the connector until"
+        took = f"{did} {after:.1f} s after the silence began; {told}"
+        hint = (
+            f"use MQTT_KEEPALIVE ({run.facts['keepalive']} s here) in CONNECT, send PINGREQ by it, and close the"
+            " connection yourself where no PINGRESP comes within that time"
+        )
+        return failed(expected, took, at=[*silence, *pings[:2], *([left] if left else [])], hint=hint)
     back = next((p for p in run.onlines if p.record.i > left.i), None)
     if back is None:
+        again = [r for r in run.packets("CONNECT") if r.i > left.i]
+        seen = f"given up after {left.t - silence[0].t:.1f} s, and then "
+        seen += saying.ended(ended, left) if ended else "a CONNECT, but no `online`" if again else "no new CONNECT"
         return failed(
-            expected, "given up, but no `online` on a new one", at=[*silence, left, *([ended] if ended else [])]
+            expected,
+            seen,
+            at=[*silence, left, *again[:1], *([ended] if ended else [])],
+            hint="go on as after every other loss of the connection: connect, subscribe, publish `online`",
         )
     return passed([*silence, left, back.record])

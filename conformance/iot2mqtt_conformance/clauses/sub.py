@@ -1,6 +1,7 @@
 """I2M-SUB: subscriptions."""
 
 from iot2mqtt_conformance.clauses.registry import judges
+from iot2mqtt_conformance.clauses.saying import listed
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
 from iot2mqtt_conformance.view import Run, View, covers, matches
@@ -20,6 +21,15 @@ def required(run: Run, declaration: Declaration) -> dict[str, list[str]]:
     return topics
 
 
+_FILTERS = {
+    "I2M-SUB-01": "devices/+/cmd",
+    "I2M-SUB-02": "devices/+/get",
+    "I2M-SUB-03": "groups/+/cmd",
+    "I2M-SUB-04": "meta/request/+",
+}
+"""The filter below the instance that fits each clause."""
+
+
 def _subscribed(view: View, declaration: Declaration, clause: str, least_qos: int) -> Verdict:
     boot = view.run("boot")
     if boot is None:
@@ -29,12 +39,19 @@ def _subscribed(view: View, declaration: Declaration, clause: str, least_qos: in
     for topic in required(boot, declaration)[clause]:
         found = [entry for entry in entries if matches(entry["filter"], topic)]
         if not found:
+            filters = sorted({entry["filter"] for entry in entries})
             return failed(
-                f"a subscription that covers {topic}", f"subscribed: {sorted(e['filter'] for e in entries)}", at=packets
+                f"a SUBSCRIBE with a filter that covers {topic}",
+                f"{len(packets)} SUBSCRIBE, and none of its filters does: {listed(filters, 'there is no SUBSCRIBE')}",
+                at=packets,
+                hint=f"subscribe to {boot.facts['root']}/{_FILTERS[clause]} at QoS 1 after each connection",
             )
         if max(entry["qos"] for entry in found) < least_qos:
             return failed(
-                f"{topic} at QoS {least_qos} or higher", "QoS 0", at=packets, hint="a command at QoS 0 may get lost"
+                f"a subscription to {topic} at QoS {least_qos} or higher",
+                f"QoS 0 for {', '.join(entry['filter'] for entry in found)}",
+                at=packets,
+                hint="ask for QoS 1 in SUBSCRIBE: a command at QoS 0 may get lost",
             )
     return passed(packets)
 
@@ -91,14 +108,23 @@ def subscribed_again_after_reconnection(view: View, _declaration: Declaration) -
         if run is None or not began:
             return failed(expected, "the connector was not online before the disturbance")
         if not asked:
-            return failed(expected, "the connector did not come back online", at=began)
-        late = [r for r in run.steps("timeout") if r.i > asked[0].i and _is_answer(r.data["what"])]
-        if late:
             return failed(
                 expected,
-                "no answer",
-                at=[*began, *asked, *late],
-                hint="subscribe again in the handler that runs after every connection",
+                f"no `online` after the connection was lost at {began[0].t:.1f} s",
+                at=began,
+                hint="connect again, subscribe again, then publish `online`",
+            )
+        late = [r for r in run.steps("timeout") if r.i > asked[0].i and _is_answer(r.data["what"])]
+        if late:
+            again = [r for r in run.packets("SUBSCRIBE") if r.i > began[0].i]
+            filters = sorted({entry["filter"] for packet in again for entry in packet.data["filters"]})
+            return failed(
+                expected,
+                f"no answer within {late[0].data['seconds']:.1f} s to what was sent on {asked[0].data['suffix']} at"
+                f" {asked[0].t:.1f} s; subscribed since the connection was lost: {listed(filters, 'nothing')}",
+                at=[*began, *again, *asked, *late],
+                hint="subscribe to everything again in the handler that runs after every connection, before `online`;"
+                " do not rely on a session that the broker has kept",
             )
         evidence += [*began, *asked]
     return passed(evidence)

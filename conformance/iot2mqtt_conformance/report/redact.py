@@ -8,13 +8,16 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from iot2mqtt_conformance.transcript import Record, Transcript
 
 SHORTEST = 5
 """A shorter secret is masked where it stands under its own name only: `1234` is in many a payload by chance."""
+
+MASK = "***"
+"""What stands for a secret of a command line, where nothing else is to be compared with it."""
 
 _NAME = re.compile(
     r"(^|[_-])(pass(word|wd|phrase|code)?|pwd|secret|token|credentials?|psk|pin|(api|access|auth|private|local)[_-]?key)s?$"
@@ -27,6 +30,22 @@ _MASK = re.compile(r"\*\*\*secret\d+\*\*\*")
 def names_a_secret(key: str) -> bool:
     """Whether a key such as `api_key`, `wifiPassword` or `TOKEN` names a secret."""
     return _NAME.search(_CAMEL.sub("_", key).lower()) is not None
+
+
+def masked_words(words: Iterable[str]) -> str:
+    """Return a command line without its secrets: what follows a name of one, as its value or as the next word."""
+    shown: list[str] = []
+    secret_next = False
+    for word in words:
+        name, equals, value = word.partition("=")
+        if secret_next and not word.startswith("-"):
+            shown.append(MASK)
+        elif equals and value and names_a_secret(name):
+            shown.append(f"{name}={MASK}")
+        else:
+            shown.append(_IN_URL.sub(lambda found: found[0].replace(f":{found[1]}@", f":{MASK}@"), word))
+        secret_next = not equals and word.startswith("-") and names_a_secret(word)
+    return " ".join(shown)
 
 
 def masked(transcript: Transcript) -> Transcript:

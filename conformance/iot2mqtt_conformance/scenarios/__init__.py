@@ -5,7 +5,6 @@ They wait for what they need, never for time to pass. Each brings a rig of its o
 
 from collections.abc import Awaitable, Callable
 
-from iot2mqtt_conformance.rig import Stage
 from iot2mqtt_conformance.scenarios import (
     actions,
     away,
@@ -14,6 +13,7 @@ from iot2mqtt_conformance.scenarios import (
     commands,
     config_faults,
     credentials,
+    dying,
     environment,
     event,
     failing,
@@ -44,6 +44,7 @@ from iot2mqtt_conformance.scenarios import (
     trouble,
     variants,
 )
+from iot2mqtt_conformance.stage import Stage
 
 SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "actions": actions.play,
@@ -53,6 +54,7 @@ SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "commands": commands.play,
     "config_faults": config_faults.play,
     "credentials": credentials.play,
+    "dying": dying.play,
     "environment": environment.play,
     "event": event.play,
     "failing": failing.play,

@@ -13,8 +13,8 @@ from iot2mqtt_conformance.declared_actions import Action
 from iot2mqtt_conformance.launch import LaunchError
 from iot2mqtt_conformance.payloads import Chance, script_inputs
 from iot2mqtt_conformance.peripherals import READY_WITHIN, Peripherals, placed
-from iot2mqtt_conformance.rig import Stage
 from iot2mqtt_conformance.scripts import Call
+from iot2mqtt_conformance.stage import Stage
 
 RUN = "actions"
 AT_ONCE = 3
@@ -32,7 +32,8 @@ async def play(stage: Stage) -> None:
     """Call every declared tool."""
     if not stage.declaration.actions:
         return
-    beside = Peripherals(stage.declaration, RUN, seconds=stage.deadline(READY_WITHIN))
+    seconds = stage.deadline(READY_WITHIN)
+    beside = Peripherals(stage.declaration, RUN, seconds=seconds, broker=stage.broker.port)
     async with beside, _mute() as mute:
         places = {**beside.places, "silent": mute.port}
         benches = [_Bench(stage, action, places, mute) for action in stage.declaration.actions]

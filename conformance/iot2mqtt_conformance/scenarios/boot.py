@@ -7,7 +7,8 @@ import json
 
 from iot2mqtt_conformance.launch import LaunchError
 from iot2mqtt_conformance.launch_image import prepare
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record
 
 RUN = "boot"

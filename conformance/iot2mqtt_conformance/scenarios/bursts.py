@@ -5,11 +5,12 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from iot2mqtt_conformance.declaration import Device
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.declared_devices import Device
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET, showing
 from iot2mqtt_conformance.scenarios.refusals import all_answered, barrier_of, new_id
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 COMMANDS = 50
 REPEATS = 10

@@ -4,10 +4,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from iot2mqtt_conformance.declaration import Device
+from iot2mqtt_conformance.declared_devices import Device
 from iot2mqtt_conformance.names import DISABLED, UNKNOWN
-from iot2mqtt_conformance.rig import Rig, Stage, is_publish
+from iot2mqtt_conformance.noticing import is_publish
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record
 
 QUIET = 60.0

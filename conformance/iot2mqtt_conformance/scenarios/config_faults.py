@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 FAULTS: dict[str, Callable[[str], str] | None] = {
     "missing": None,

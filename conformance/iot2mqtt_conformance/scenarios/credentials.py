@@ -6,9 +6,10 @@ from secrets import token_hex
 from typing import Any
 
 from iot2mqtt_conformance.names import STRANGER_USER
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.environment import ask
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 MARKER = "CONFORMANCE_MARKER"
 """A secret that the configuration refers to in a place of the suite's own."""

@@ -3,8 +3,9 @@
 import asyncio
 
 from iot2mqtt_conformance.names import KEEPALIVE, PREFIX
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 IN_THE_FILE = ("MQTT_HOST", "MQTT_PORT", "MQTT_USERNAME", "MQTT_PASSWORD", "MQTT_KEEPALIVE", "MQTT_CLIENT_PREFIX")
 

@@ -1,8 +1,10 @@
 """A device tells of something, while the next poll is a minute away."""
 
-from iot2mqtt_conformance.rig import Rig, Stage, publishing
+from iot2mqtt_conformance.noticing import publishing
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 
 async def play(stage: Stage) -> None:

@@ -6,21 +6,30 @@ from collections.abc import Awaitable, Callable
 import aiomqtt
 
 from iot2mqtt_conformance.names import RECOVERY
-from iot2mqtt_conformance.rig import PATIENCE, Rig, Stage
+from iot2mqtt_conformance.rig import PATIENCE, Rig
 from iot2mqtt_conformance.scenarios.environment import ask
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.view import given_up, listening_connections
 
 INTERVAL = 0.5
 """update_interval in seconds."""
+FULL = 2.0
+"""Seconds for which the broker acknowledges nothing."""
 SLOW_CONNACK = 2.0
 """Seconds that the answer to CONNECT takes."""
 
 
 async def play(stage: Stage) -> None:
     """Play each fault, and see what is left of the connector."""
-    faults = {"reset": _reset, "slow_connack": _slow_connack, "lost_puback": _lost_puback, "taken_over": _taken_over}
+    faults = {
+        "reset": _reset,
+        "slow_connack": _slow_connack,
+        "lost_puback": _lost_puback,
+        "full": _full,
+        "taken_over": _taken_over,
+    }
     await asyncio.gather(*(_fault(stage, name, disturb) for name, disturb in faults.items()))
 
 
@@ -34,7 +43,8 @@ async def _fault(stage: Stage, name: str, disturb: Callable[[Rig], Awaitable[Non
         await disturb(rig)
         if await rig.online(since=since, seconds=RECOVERY):
             await ask(rig, "after_the_fault")
-            await rig.states(since=rig.mark)
+            # Who is driven by events says a state once after the reconnection, maybe before that answer.
+            await rig.states(since=rig.mark if stage.declaration.reporting == "polling" else since)
             if stage.declaration.reporting == "polling":
                 # The first state may come of the reconnection; a second one shows that polling goes on.
                 await rig.states(since=rig.mark)
@@ -82,6 +92,15 @@ async def _slow_connack(rig: Rig) -> None:
 
 
 async def _lost_puback(rig: Rig) -> None:
+    rig.proxy.cut()
+    rig.proxy.drop_pubacks(False)
+
+
+async def _full(rig: Rig) -> None:
+    """Let the broker acknowledge nothing, as one does whose disk is full, until its connections end."""
+    rig.proxy.drop_pubacks(True, ways=("b2c",))
+    since = rig.mark
+    await rig.stage.recorder.wait(rig.run, lambda r: r.kind == "proc.exit", since=since, seconds=FULL)
     rig.proxy.cut()
     rig.proxy.drop_pubacks(False)
 

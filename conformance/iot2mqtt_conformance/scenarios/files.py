@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iot2mqtt_conformance.declared_actions import script_of
-from iot2mqtt_conformance.rig import Stage
+from iot2mqtt_conformance.stage import Stage
 
 RUN = "files"
 START = 512

@@ -2,10 +2,12 @@
 
 from itertools import cycle
 
+from iot2mqtt_conformance.noticing import is_publish
 from iot2mqtt_conformance.payloads import NASTY, Chance
-from iot2mqtt_conformance.rig import PATIENCE, Rig, Stage, is_publish
+from iot2mqtt_conformance.rig import PATIENCE, Rig
 from iot2mqtt_conformance.scenarios.reconnect import ask
 from iot2mqtt_conformance.shrinking import Message, smallest
+from iot2mqtt_conformance.stage import Stage
 
 RUN = "fuzz"
 BATCH = 12

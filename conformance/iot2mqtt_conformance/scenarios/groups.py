@@ -7,10 +7,11 @@ from typing import Any
 
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.names import DISABLED, GROUP_ALL, GROUP_ONE, STRANGE, UNKNOWN
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET, showing
 from iot2mqtt_conformance.scenarios.refusals import new_id, payload
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 OLD = {"35": 35.0, "day": 86_405.0, "east": 600.0}
 """Ages in seconds of group commands that are too old; the last one is written with another offset."""

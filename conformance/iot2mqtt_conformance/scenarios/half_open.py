@@ -1,8 +1,9 @@
 """The other end of the connection is gone, and nobody says so."""
 
 from iot2mqtt_conformance.names import HALF_OPEN_KEEPALIVE, NOTICE_SLACK, RECOVERY
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.view import given_up, listening_connections
 
 

@@ -13,8 +13,9 @@ from typing import IO, Any, cast
 from iot2mqtt_conformance.launch_image import MOUNTED, attempt, docker
 from iot2mqtt_conformance.names import EXIT_LIMIT
 from iot2mqtt_conformance.report.redact import names_a_secret
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 RUN = "image"
 HEALTHY_WITHIN = 15.0

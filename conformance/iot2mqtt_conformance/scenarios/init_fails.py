@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from iot2mqtt_conformance.noticing import is_online
 from iot2mqtt_conformance.observer import retained
-from iot2mqtt_conformance.rig import Rig, Stage, is_online
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 LEAST = 2.0
 """Seconds for which an `online` is waited for at the least."""

@@ -3,7 +3,8 @@
 import signal
 
 from iot2mqtt_conformance.observer import retained
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
+from iot2mqtt_conformance.stage import Stage
 
 
 async def play(stage: Stage) -> None:
@@ -15,5 +16,7 @@ async def play(stage: Stage) -> None:
         since = rig.mark
         rig.signal(signal.SIGKILL)
         await rig.ended(seconds=5)
-        await rig.until(lambda r: r.kind == "seen" and r.data["payload"] != "online", "the last will", since=since)
+        await rig.until(
+            lambda r: r.kind == "seen" and r.data["payload"] != "online", "the last will", since=since, outlives=True
+        )
         rig.note("retained_status", payload=await retained((rig.broker.host, rig.broker.port), rig.topic("status")))

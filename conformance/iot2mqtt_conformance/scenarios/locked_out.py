@@ -1,7 +1,8 @@
 """The broker refuses the credentials for a while."""
 
 from iot2mqtt_conformance.names import LOCKED_OUT, RECOVERY
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record
 
 NOT_AUTHORIZED = 5

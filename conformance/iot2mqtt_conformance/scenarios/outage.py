@@ -3,8 +3,10 @@
 import asyncio
 
 from iot2mqtt_conformance.names import RECOVERY
-from iot2mqtt_conformance.rig import PATIENCE, Rig, Stage, is_publish
+from iot2mqtt_conformance.noticing import is_publish
+from iot2mqtt_conformance.rig import PATIENCE, Rig
 from iot2mqtt_conformance.scenarios.commands import showing
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record
 
 AWAY = 3.0

@@ -2,10 +2,11 @@
 
 import asyncio
 
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET, showing
 from iot2mqtt_conformance.scenarios.environment import ask
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 ONE, TWO = "pair.one", "pair.two"
 

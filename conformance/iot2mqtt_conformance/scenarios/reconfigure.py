@@ -6,8 +6,9 @@ from typing import Any
 
 from iot2mqtt_conformance.names import RENAMED
 from iot2mqtt_conformance.observer import retained
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record
 
 BEFORE, AFTER = "reconfigure.before", "reconfigure.after"

@@ -2,7 +2,8 @@
 
 from iot2mqtt_conformance.names import RECOVERY
 from iot2mqtt_conformance.observer import retained
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
+from iot2mqtt_conformance.stage import Stage
 
 
 async def play(stage: Stage) -> None:

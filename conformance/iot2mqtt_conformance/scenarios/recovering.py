@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from iot2mqtt_conformance.names import LONGEST_RETRY
-from iot2mqtt_conformance.rig import PATIENCE, Rig, Stage, is_publish
+from iot2mqtt_conformance.noticing import is_publish
+from iot2mqtt_conformance.rig import PATIENCE, Rig
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record
 
 ATTEMPTS = 3
@@ -80,12 +82,12 @@ def _patience(rig: Rig, device: str, since: int) -> float:
     topic = rig.topic(f"devices/{device}/error")
     for record in rig.stage.recorder.transcript.records[since:]:
         if record.run == rig.run and is_publish(record, topic):
-            seconds = max(seconds, _announced(record))
+            seconds = max(seconds, announced(record))
     return min(seconds, LONGEST_RETRY) + PATIENCE
 
 
-def _announced(record: Record) -> float:
-    """Return in how many seconds from now an error message announces the next attempt."""
+def announced(record: Record) -> float:
+    """Return in how many seconds from now an error message announces the next attempt; 0 where it does not."""
     try:
         stamp = json.loads(record.data.get("payload", "null"))["retry_info"]["next_retry"]
         return (datetime.fromisoformat(stamp) - datetime.now(UTC)).total_seconds()

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from iot2mqtt_conformance.declaration import Device
+from iot2mqtt_conformance.declared_devices import Device
 from iot2mqtt_conformance.names import DISABLED, STRANGE, UNKNOWN
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET, showing
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record
 
 UNREADABLE = {"word": '"yesterday"', "overflow": "1e400", "object": '{"seconds": 5}'}

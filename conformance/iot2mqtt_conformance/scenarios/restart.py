@@ -1,8 +1,9 @@
 """The broker restarts and has forgotten everything."""
 
 from iot2mqtt_conformance.names import RECOVERY
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.reconnect import ask
+from iot2mqtt_conformance.stage import Stage
 
 
 async def play(stage: Stage) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import json
 from typing import Any
 
-from iot2mqtt_conformance.declaration import Declaration, Device
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.declared_devices import Device
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET
 from iot2mqtt_conformance.scenarios.refusals import barrier_of
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 
 async def play(stage: Stage) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 import signal
 
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 LATENCY = 0.05
 """Seconds that a packet takes while the connector leaves."""

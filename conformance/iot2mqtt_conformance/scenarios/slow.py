@@ -2,14 +2,15 @@
 
 import asyncio
 
-from iot2mqtt_conformance.rig import Rig, Stage
-from iot2mqtt_conformance.scenarios.polling import rounds
+from iot2mqtt_conformance.rig import Rig
+from iot2mqtt_conformance.scenarios.polling import rounds, urge
+from iot2mqtt_conformance.stage import Stage
 
 ROUNDS = 4
 
 
 async def play(stage: Stage) -> None:
-    """Let a device be slow, and wait for states of the others."""
+    """Let a device be slow, and wait for states of the others, asked for where they do not come unasked."""
     if "device_slow" not in stage.declaration.stimuli:
         return
     device = stage.declaration.struck("device_slow")
@@ -20,6 +21,7 @@ async def play(stage: Stage) -> None:
         since = rig.mark
         if not await rig.stimulate("device_slow"):
             return
+        await urge(rig, [device])
         others = [other for other in stage.declaration.enabled if other != device]
         await asyncio.gather(*(rounds(rig, other, ROUNDS, since=since) for other in others))
         rig.note("slow_end")

@@ -3,10 +3,11 @@
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
-from iot2mqtt_conformance.declaration import Device
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.declared_devices import Device
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET, showing
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 ZONES = {"utc": "UTC", "kolkata": "Asia/Kolkata", "newfoundland": "America/St_Johns"}
 _EAST = timezone(timedelta(hours=9))
@@ -67,7 +68,8 @@ async def _probe(rig: Rig, device: Device) -> None:
     for probe, age, write in PROBES:
         stale = probe.startswith("stale")
         since = rig.mark
-        rig.note("staleness", probe=probe, stale=stale, device=device.id, property=name, before=current, wanted=wanted)
+        facts = {"device": device.id, "property": name, "before": current, "wanted": wanted}
+        rig.note("staleness", probe=probe, stale=stale, age=age, **facts)
         await rig.command(device.id, {name: wanted}, probe=probe, identified=not stale, timestamp=write(age))
         if not stale:
             value = wanted

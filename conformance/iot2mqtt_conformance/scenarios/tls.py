@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 from iot2mqtt_conformance.launch import LaunchError
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.environment import ask
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.tls import TlsFront
 
 ATTEMPT = {"tls.open", "tls.failed", "tls.plain"}

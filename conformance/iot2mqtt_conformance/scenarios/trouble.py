@@ -5,13 +5,14 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from iot2mqtt_conformance.declaration import Device
+from iot2mqtt_conformance.declared_devices import Device
 from iot2mqtt_conformance.names import COMMAND_TIMEOUT, GROUP_ALL
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET
 from iot2mqtt_conformance.scenarios.groups import command_group, groups_of
 from iot2mqtt_conformance.scenarios.refusals import new_id
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 HELD = 3000
 """The `timeout` in milliseconds of a command that is to be held up beside others."""

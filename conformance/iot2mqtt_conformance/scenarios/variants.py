@@ -2,8 +2,9 @@
 
 import asyncio
 
-from iot2mqtt_conformance.rig import Rig, Stage
+from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
+from iot2mqtt_conformance.stage import Stage
 
 SLOW = 0.2
 """Seconds that a packet takes on a slow line: an `online` that does not wait for the SUBACK overtakes it there."""

@@ -1,14 +1,20 @@
 """I2M-LIFE: brokers that are away or refuse, and the faults of networks."""
 
+import time
 from functools import partial
+from typing import Any
 
 import paho.mqtt.client as mqtt
 from connector import Connector
 from devices import Device
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from session import LOG
 
 from broken.registry import breaks
+
+KEPT_SESSION = ("I2M-STATUS-04", "I2M-STATUS-09", "I2M-SUB-06", "I2M-PUB-06", "I2M-LIFE-06")
+"""Nothing says that it is back."""
 
 
 @breaks("I2M-LIFE-03")
@@ -140,3 +146,95 @@ class DeafAfterTwoConnections(Connector):
         """Drop commands after that."""
         if not self.lost or levels[-1] != "cmd":
             super().dispatch(levels, payload)
+
+
+@breaks("I2M-LIFE-06.unacknowledged", company=("I2M-STATUS-09",))
+class NoPatienceWithAcknowledgements(Connector):
+    """It ends where the broker has not acknowledged a message for a second."""
+
+    pending: mqtt.MQTTMessageInfo | None = None
+    since = 0.0
+
+    def publish(self, suffix: str, value: Any, *, qos: int = 1, retain: bool = False) -> None:
+        """Publish, unless an earlier message has waited for too long."""
+        info = self.client.publish(self.topic(suffix), self.encode(value), qos=qos, retain=retain)
+        if not self.online or self.pending is None or self.pending.is_published():
+            self.pending, self.since = info, time.monotonic()
+        elif time.monotonic() - self.since > 1:
+            self.end(1)
+
+    def forget_online(self) -> None:
+        """A connection is lost, and what was waiting is sent again with the next one."""
+        super().forget_online()
+        self.pending = None
+
+
+@breaks("I2M-LIFE-05.kept", company=KEPT_SESSION)
+class AsIfNothingHadHappened(Connector):
+    """Where the broker has kept its session, it takes nothing to be amiss, and says nothing."""
+
+    clean_session = False
+
+    def on_connect(
+        self,
+        client: mqtt.Client,
+        userdata: object,
+        flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        """Begin anew only without a session."""
+        if flags.session_present and self.said_online is not None:
+            self.disconnected.clear()
+            self.online = True
+            return
+        super().on_connect(client, userdata, flags, reason, properties)
+
+
+@breaks("I2M-LIFE-10")
+class DiesInSilence(Connector):
+    """A process that has died is started again with the next poll, and nobody is told."""
+
+    def bereave(self, device: Device) -> None:
+        """Tell nothing."""
+
+
+@breaks("I2M-LIFE-10.gone")
+class NoOtherKeeper(Connector):
+    """A process that has died is reported, and not started again."""
+
+    def bereave(self, device: Device) -> None:
+        """Tell it, and let the light not answer from now on."""
+        device.failing = True
+        super().bereave(device)
+
+
+@breaks("I2M-LIFE-10.exits")
+class DiesAlong(Connector):
+    """When one process dies, the whole connector ends."""
+
+    def bereave(self, device: Device) -> None:
+        """Tell it, and end."""
+        super().bereave(device)
+        self.end(1)
+
+
+@breaks("I2M-LIFE-10.others")
+class ForgetsTheOthers(Connector):
+    """When one process has died and was started again, questions about devices are not answered any more."""
+
+    bereaved = False
+
+    def bereave(self, device: Device) -> None:
+        """Tell it."""
+        super().bereave(device)
+        self.bereaved = True
+
+    def get(self, name: str, payload: bytes) -> None:
+        """Answer until then."""
+        if not self.bereaved:
+            super().get(name, payload)
+
+    def polled(self) -> list[Device]:
+        """Return, after that, only those that are not well."""
+        return [device for device in super().polled() if not (self.bereaved and device.online)]

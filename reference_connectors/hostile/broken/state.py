@@ -267,7 +267,7 @@ class _Reconnected(Connector):
         self.onlines += 1
 
 
-@breaks("I2M-STATE-06", company=("I2M-LIFE-05",))
+@breaks("I2M-STATE-06", company=("I2M-LIFE-05", "I2M-LIFE-06", "I2M-PUB-06"))
 class TrustsTheBroker(_Reconnected):
     """After a reconnection it publishes only what is asked for: the broker has the rest, it thinks."""
 

@@ -6,8 +6,8 @@ from broken.registry import breaks
 
 OUTSIDE = ("I2M-ENV-01",)
 """A filter that reaches outside the instance does not begin with its root."""
-LOST = ("I2M-STATUS-03", "I2M-LIFE-05")
-"""`online` then comes without the subscriptions, and both clauses ask for them after it."""
+LOST = ("I2M-STATUS-03", "I2M-LIFE-05", "I2M-LIFE-06")
+"""`online` then comes without the subscriptions, and these clauses ask for them after it."""
 
 
 class _PerDevice(Connector):
