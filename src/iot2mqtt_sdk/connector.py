@@ -163,17 +163,32 @@ class BaseConnector:
     def publish_state(self, device_id: str, state: Mapping[str, Any]) -> None:
         """Publish a device's state now, from any thread; a device of whom there is news counts as online.
 
-        Nothing is published for a disabled device.
+        Nothing is published for a disabled device. What get_device_state is about to return meanwhile is older, and is
+        not published.
 
         Raises:
             PayloadError: The state cannot be published.
         """
         device = self.__devices.get(device_id)
-        if device is not None and not device.enabled:
+        if device is None:
+            self.mqtt.publish_state(device_id, state)
             return
-        self.mqtt.publish_state(device_id, state)
-        if device is not None and self.__poller is not None:
+        if not device.enabled:
+            return
+        with device.telling:
+            self.mqtt.publish_state(device_id, state)
+            device.news += 1
+        if self.__poller is not None:
             self.__poller.reached(device)
+
+    def publish_failure(self, device_id: str, message: str, code: str = "CONNECTION_FAILED") -> None:
+        """Tell now, from any thread, that a device cannot be reached: it is offline until there is news of it.
+
+        Nothing is published for a disabled or unknown device.
+        """
+        device = self.__devices.get(device_id)
+        if device is not None and device.enabled and self.__poller is not None:
+            self.__poller.lost(device, code, message)
 
     def publish_event(self, device_id: str, event: str, data: Any = None) -> None:
         """Publish an event of a device now, from any thread.

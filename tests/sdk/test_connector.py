@@ -49,6 +49,34 @@ def test_hooks_may_call_back_into_the_connector(workshop: Workshop, seen: Record
     seen.wait("devices/odd/events")
 
 
+def test_a_failure_that_is_told_takes_a_device_offline_at_once_until_there_is_news(
+    workshop: Workshop, seen: Recorder, home: Any
+) -> None:
+    connector = workshop.serve(home, lamps("good", update_interval=60))
+    seen.wait("devices/good/availability", lambda found: found.json == "online")
+    connector.publish_failure("good", "its process has died", code="PROCESS_DIED")
+    connector.publish_failure("nobody", "never heard of")
+    error = seen.wait("devices/good/error").json
+    assert (error["error_code"], error["message"]) == ("PROCESS_DIED", "its process has died")
+    assert error["retry_info"]["attempt"] > 0
+    seen.wait("devices/good/availability", lambda found: found.json == "offline")
+    connector.publish_state("good", {"power": 1})
+    seen.wait("devices/good/availability", lambda found: found.json == "online", count=2)
+    assert seen.of("devices/nobody/error") == []
+
+
+def test_a_device_that_tells_of_itself_after_failures_is_polled_at_its_interval_again(
+    workshop: Workshop, seen: Recorder, home: Any
+) -> None:
+    connector = workshop.serve(home, lamps("good", update_interval=2))
+    seen.wait("devices/good/state")
+    for _ in range(9):
+        connector.publish_failure("good", "gone")
+    connector.publish_state("good", {"power": 1})
+    # After so many failures the next attempt would be sixteen seconds away.
+    seen.wait("devices/good/state", lambda found: found.json["state"] == {"power": True}, count=2, seconds=10)
+
+
 def test_names_of_an_author_do_not_collide_with_those_of_the_base_class(workshop: Workshop, seen: Recorder) -> None:
     class Author(Home):
         def initialize_connection(self) -> None:

@@ -1,5 +1,6 @@
 """What is known of one device while the connector runs."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,8 @@ class DeviceState:
         polling: Whether a poll is queued or runs.
         since: When that was queued, in monotonic seconds.
         hanging: Whether it has been for so long that the device counts as offline.
+        news: How many states the connector has published by itself.
+        telling: Held by whoever publishes a state, so that an older one never follows a newer one.
     """
 
     id: str
@@ -52,6 +55,8 @@ class DeviceState:
     polling: bool = False
     since: float = 0.0
     hanging: bool = False
+    news: int = 0
+    telling: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def failed(self) -> bool:

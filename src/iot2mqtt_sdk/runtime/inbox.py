@@ -94,11 +94,11 @@ class Inbox:
         """Whether a route was asked for."""
         return (pattern, route) in self._routes
 
-    def route_outside(self, pattern: str, route: Route) -> None:
+    def route_outside(self, pattern: str, route: Route, patience: float = 0.0) -> None:
         """Do as `route` does for a filter outside the instance; the message's suffix is its whole topic."""
         with self._lock:
             self._outside = {**self._outside, pattern: route}
-        self._link().subscribe(pattern)
+        self._link().subscribe(pattern, patience)
 
     def unroute_outside(self, pattern: str) -> None:
         """Take back what `route_outside` has asked for."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from iot2mqtt_sdk.errors import PayloadError
 from iot2mqtt_sdk.runtime.context import Context
-from iot2mqtt_sdk.runtime.device import DeviceState
+from iot2mqtt_sdk.runtime.device import OFFLINE_AFTER, DeviceState
 from iot2mqtt_sdk.runtime.hooks import call
 
 _log = logging.getLogger("iot2mqtt")
@@ -98,16 +98,18 @@ class Poller:
                 self._schedule(device, self._interval)
         finally:
             device.polling = False
-        if failed_before and device.failures == 0 and self._interval is not None:
-            self._schedule(device, self._interval)
 
     async def publish_reading(self, device: DeviceState) -> None:
         """Read a device and publish its state; what goes wrong is published as well."""
+        news = device.news
         try:
             state = await self.reading(device)
             if self._stopped:
                 return
-            self._mqtt.publish_state(device.id, state)
+            with device.telling:
+                # What the connector published by itself meanwhile is newer: a reading would undo it.
+                if device.news == news:
+                    self._mqtt.publish_state(device.id, state)
         except PayloadError as error:
             self._failed(device, "INVALID_STATE", str(error))
         except Exception as error:  # noqa: BLE001 - whatever a hook raises, this device cannot be read now
@@ -135,11 +137,18 @@ class Poller:
 
     # ------------------------------------------------------------------ reachability
     def reached(self, device: DeviceState) -> None:
-        """There is news of a device, so it is there."""
+        """There is news of a device, so it is there; it is polled as usual again."""
+        if device.failures and self._interval is not None:
+            self._schedule(device, self._interval)
         device.failures = 0
         device.hanging = False
         device.online = True
         self.say_availability(device)
+
+    def lost(self, device: DeviceState, code: str, message: str) -> None:
+        """Somebody knows that a device cannot be reached: it is offline at once, without a second attempt."""
+        device.failures = max(device.failures, OFFLINE_AFTER - 1)
+        self._failed(device, code, message)
 
     def _failed(self, device: DeviceState, code: str, message: str) -> None:
         if self._stopped:
