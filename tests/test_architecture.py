@@ -11,6 +11,7 @@ import iot2mqtt_sdk.actions
 
 REPOSITORY = Path(__file__).parents[1]
 SDK = REPOSITORY / "src" / "iot2mqtt_sdk"
+PIPELINE = REPOSITORY / "src" / "iot2mqtt_pipeline"
 SUITE = REPOSITORY / "conformance" / "iot2mqtt_conformance"
 REFERENCES = REPOSITORY / "reference_connectors"
 OURS = ("iot2mqtt_sdk", "iot2mqtt_conformance", "iot2mqtt_pipeline")
@@ -44,6 +45,13 @@ PUBLIC = {
     "iot2mqtt_sdk.actions": set(iot2mqtt_sdk.actions.__all__),
 }
 """What a connector may import from the SDK."""
+SDK_FOR_THE_PIPELINE = {"errors", "settings", "contract", "clock", "logs", "masking"}
+"""Parts of the SDK that the pipeline may import, besides the public names."""
+STAGES = {"bridge", "processor", "sink", "deadletter"}
+"""Stages of the pipeline: they speak through the Protocols of stage.py, and only cli joins them with adapters."""
+DRIVERS = {"paho", "confluent_kafka", "psycopg"}
+MAY_DRIVE = ("adapters/", "servers/embedded.py")
+"""Where the pipeline may import the drivers of MQTT, Kafka and PostgreSQL."""
 INDEPENDENT = {"hostile", "shell"}
 """Reference connectors that must not need anything of ours."""
 
@@ -84,6 +92,27 @@ def sdk_faults(part: str, code: str) -> list[str]:
     return faults
 
 
+def pipeline_faults(path: str, code: str) -> list[str]:
+    """Return the imports that a file of the pipeline, named by its path there, must not have."""
+    part = path.split("/", maxsplit=1)[0].removesuffix(".py")
+    return [f"{path} imports {module} ({name})" for module, name in imports(code) if _strays(path, part, module, name)]
+
+
+def _strays(path: str, part: str, module: str, name: str | None) -> bool:
+    root, *rest = module.split(".")
+    if root in DRIVERS:
+        return not path.startswith(MAY_DRIVE)
+    if root == "iot2mqtt_sdk":
+        return name not in PUBLIC["iot2mqtt_sdk"] if not rest else rest[0] not in SDK_FOR_THE_PIPELINE
+    if root != "iot2mqtt_pipeline":
+        return is_ours(module)
+    reached = rest[0] if rest else name
+    if part in {"cli", "__main__"} or reached == part:
+        return False
+    # deadletter is what `dlq` does: nobody but cli has to do with it or with another stage.
+    return reached in STAGES | {"cli", "adapters"} or (part in STAGES and reached == "servers")
+
+
 def suite_faults(code: str) -> list[str]:
     """Return the imports that a file of the conformance suite must not have."""
     return [module for module, _ in imports(code) if is_ours(module) and not module.startswith("iot2mqtt_conformance")]
@@ -117,6 +146,14 @@ def test_every_part_of_the_sdk_that_has_a_rule_exists() -> None:
     assert set(MAY_IMPORT) <= parts
 
 
+def test_stages_adapters_and_drivers_of_the_pipeline_meet_in_its_command_line_only() -> None:
+    faults = []
+    for file in python_files(PIPELINE):
+        faults += pipeline_faults(file.relative_to(PIPELINE).as_posix(), file.read_text(encoding="utf-8"))
+    assert faults == []
+    assert {f"{stage}.py" for stage in STAGES} <= {file.name for file in PIPELINE.glob("*.py")}
+
+
 def test_the_suite_imports_no_sdk_code() -> None:
     faults = {file: suite_faults(file.read_text(encoding="utf-8")) for file in python_files(SUITE)}
     assert {str(file): found for file, found in faults.items() if found} == {}
@@ -146,6 +183,7 @@ def test_the_shell_connector_uses_nothing_of_ours() -> None:
         ("runtime", "from iot2mqtt_sdk.connector import BaseConnector"),
         ("runtime", "from iot2mqtt_sdk import connector"),
         ("connector", "import iot2mqtt_pipeline.record"),
+        ("cli", "from iot2mqtt_pipeline import record"),
         ("cli", "from iot2mqtt_conformance.suite import Suite"),
         ("errors", "from . import settings"),
         ("novelty", ""),
@@ -153,6 +191,45 @@ def test_the_shell_connector_uses_nothing_of_ours() -> None:
 )
 def test_a_wrong_direction_in_the_sdk_is_noticed(part: str, code: str) -> None:
     assert sdk_faults(part, code)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("bridge.py", "from iot2mqtt_pipeline.processor import Processor"),
+        ("bridge.py", "from iot2mqtt_pipeline import sink"),
+        ("sink.py", "from iot2mqtt_pipeline.adapters.timescale import TimescaleStore"),
+        ("processor.py", "import confluent_kafka"),
+        ("deadletter.py", "from iot2mqtt_pipeline.servers import kafka"),
+        ("ledger.py", "from iot2mqtt_pipeline.adapters import counts"),
+        ("health.py", "from iot2mqtt_pipeline.cli import main"),
+        ("adapters/kafka.py", "from iot2mqtt_pipeline.sink import Sink"),
+        ("adapters/kafka.py", "from iot2mqtt_pipeline.cli._wiring import topics"),
+        ("cli/up.py", "def late():\n    from psycopg import sql"),
+        ("servers/kafka.py", "from paho.mqtt.client import Client"),
+        ("record.py", "from iot2mqtt_sdk.jsontext import decode"),
+        ("record.py", "from iot2mqtt_sdk import runtime"),
+        ("cli/up.py", "from iot2mqtt_sdk.cli import cli"),
+        ("cli/up.py", "from iot2mqtt_conformance.ports import free_port"),
+        ("stage.py", "from . import record"),
+    ],
+)
+def test_a_wrong_direction_in_the_pipeline_is_noticed(path: str, code: str) -> None:
+    assert pipeline_faults(path, code)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("adapters/mqtt_out.py", "import paho.mqtt.client"),
+        ("servers/embedded.py", "from confluent_kafka import Producer"),
+        ("cli/_wiring.py", "from iot2mqtt_pipeline.bridge import Bridge"),
+        ("decoding.py", "from iot2mqtt_sdk.contract.models import explain"),
+        ("simulator.py", "from iot2mqtt_sdk import MQTTClient"),
+    ],
+)
+def test_a_right_direction_in_the_pipeline_is_let_through(path: str, code: str) -> None:
+    assert pipeline_faults(path, code) == []
 
 
 @pytest.mark.parametrize("code", ["import iot2mqtt_sdk", "from iot2mqtt_sdk.contract import topics"])

@@ -1,0 +1,1 @@
+"""Carry what devices publish from MQTT through Kafka into TimescaleDB, with nothing lost."""

@@ -1,0 +1,1 @@
+"""What the stages talk to: the only modules that import the drivers of MQTT, Kafka and PostgreSQL."""

@@ -1,0 +1,43 @@
+"""Topics that have to be there before a stage begins."""
+
+from collections.abc import Mapping
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from iot2mqtt_pipeline.adapters.kafka_errors import cause, meaning
+from iot2mqtt_pipeline.adapters.kafka_log import driver_log
+
+LARGEST_DEAD_LETTER = 16 * 1024 * 1024
+"""Bytes that a record of the dead letters may have: more than what it is the dead letter of."""
+_PATIENCE = 30.0
+
+
+def ensure_topics(client: Mapping[str, str], partitions: Mapping[str, int], *, copies: int = -1) -> None:
+    """Create the topics that do not exist; others stay as they are.
+
+    Args:
+        client: The settings that every client of this Kafka needs.
+        partitions: How many partitions each topic gets; those whose names end in `.dlq` take larger records.
+        copies: How often they are kept; -1 means as often as Kafka's own setting says.
+
+    Raises:
+        TransientError: Kafka is away or refuses.
+    """
+    new = [
+        NewTopic(topic, num_partitions=count, replication_factor=copies, config=_config(topic))
+        for topic, count in partitions.items()
+    ]
+    admin = AdminClient(dict(client), logger=driver_log)
+    for done in admin.create_topics(new, operation_timeout=_PATIENCE, request_timeout=_PATIENCE).values():
+        try:
+            done.result()
+        except KafkaException as exception:
+            error = cause(exception)
+            if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise meaning(error) from None
+
+
+def _config(topic: str) -> dict[str, str]:
+    return {"max.message.bytes": str(LARGEST_DEAD_LETTER)} if topic.endswith(".dlq") else {}

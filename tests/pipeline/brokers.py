@@ -1,0 +1,95 @@
+"""A Mosquitto that keeps sessions and messages on disk, and a publisher."""
+
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from iot2mqtt_conformance.ports import free_port
+from iot2mqtt_pipeline.settings import Mqtt
+from tests.pipeline.kafkas import DEADLINE, wait_until
+
+
+class Broker:
+    """A Mosquitto that may be stopped and started again on its port, and knows then what it knew before."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / "mosquitto.conf"
+        lines = ["persistence true", f"persistence_location {folder}/", "user root", "set_tcp_nodelay true"]
+        lines += ["max_queued_messages 0", "max_inflight_messages 2000", "allow_anonymous true"]
+        lines += [f"listener {self.port} 127.0.0.1"]
+        self._file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def settings(self, **fields: Any) -> Mqtt:
+        """Return the settings of a bridge at this broker."""
+        return Mqtt(host="127.0.0.1", port=self.port, **fields)
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            ["/usr/sbin/mosquitto", "-c", str(self._file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(self._listens)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(DEADLINE)
+            self._process = None
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "mosquitto ended"
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def running(broker: Broker) -> Iterator[Broker]:
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+def publish(port: int, messages: Iterable[tuple[str, bytes]], *, qos: int = 1, retain: bool = False) -> None:
+    """Publish, and wait until the broker has all of it."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.max_inflight_messages_set(2000)
+    client.max_queued_messages_set(0)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    try:
+        for info in [client.publish(topic, payload, qos=qos, retain=retain) for topic, payload in messages]:
+            info.wait_for_publish(DEADLINE)
+            assert info.is_published(), "the broker has not acknowledged a message"
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def keep_session(settings: Mqtt, topic_filter: str) -> None:
+    """Subscribe for a bridge that has not run yet, so that the broker keeps messages for it."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=settings.client_id, protocol=paho.MQTTv5)
+    lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's own
+    lasting.SessionExpiryInterval = 0xFFFF_FFFF
+    granted: list[int] = []
+    client.on_subscribe = lambda _client, _data, mid, *_: granted.append(mid)
+    client.connect("127.0.0.1", settings.port, clean_start=False, properties=lasting)
+    client.subscribe(topic_filter, 1)
+    while not granted:
+        client.loop(0.1)
+    client.disconnect()

@@ -1,0 +1,200 @@
+"""The bridge against a real Mosquitto and a real Kafka: at least once, whatever is away or killed."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from iot2mqtt_pipeline import letters
+from iot2mqtt_pipeline.adapters.kafka_out import KafkaOutbox
+from iot2mqtt_pipeline.adapters.mqtt import MqttInbox
+from iot2mqtt_pipeline.bridge import Bridge
+from iot2mqtt_pipeline.servers.kafka import LocalKafka
+from iot2mqtt_pipeline.settings import Mqtt
+from iot2mqtt_pipeline.stage import Message, NoFigures, Record
+from tests.pipeline.brokers import Broker, keep_session, publish
+from tests.pipeline.brokers import running as running_broker
+from tests.pipeline.kafkas import DEADLINE, Topics, incompressible, read_until, wait_until
+from tests.pipeline.processes import Stage
+
+FILTERS = ["cmnd/#"]
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Broker]:
+    with running_broker(Broker(tmp_path / "mosquitto")) as broker:
+        yield broker
+
+
+class Counted(NoFigures):
+    """Figures that a test waits for."""
+
+    def __init__(self) -> None:
+        self.connections = self.incoming = self.safe = 0
+
+    def connected(self) -> None:
+        self.connections += 1
+
+    def received(self, count: int) -> None:
+        self.incoming += count
+
+    def forwarded(self, count: int) -> None:
+        self.safe += count
+
+
+@contextmanager
+def running(settings: Mqtt, topics: Topics, *, window: int = 1000) -> Iterator[Counted]:
+    """Run a bridge in a thread, from when it is subscribed."""
+    figures = Counted()
+    stopping = Event()
+    bridge = Bridge(
+        inbox=MqttInbox(settings=settings, filters=FILTERS, window=window, figures=figures),
+        outbox=KafkaOutbox(client=topics.client),
+        topic=topics.raw,
+        figures=figures,
+        window=window,
+    )
+    thread = Thread(target=bridge.run, args=(stopping.is_set,))
+    thread.start()
+    try:
+        wait_until(lambda: figures.connections)
+        yield figures
+    finally:
+        stopping.set()
+        thread.join(DEADLINE)
+        assert not thread.is_alive(), "the bridge does not stop"
+
+
+def message(number: int) -> tuple[str, bytes]:
+    return f"cmnd/f2-{number % 20:012x}/sensor-mode/J1/sensor-1", b'{"number": %d}' % number
+
+
+def numbers(records: list[Record]) -> list[int]:
+    return [json.loads(record.value)["payload"]["number"] for record in records]
+
+
+def test_a_message_becomes_a_record_keyed_by_its_device(mosquitto: Broker, topics: Topics) -> None:
+    with running(mosquitto.settings(), topics):
+        publish(mosquitto.port, [message(1), message(21), message(41)])
+        found = topics.read(topics.raw, 3)
+    assert numbers(found) == [1, 21, 41]
+    assert {record.key for record in found} == {b"f2-000000000001"}
+    body = json.loads(found[0].value)
+    assert body["original_topic"] == "cmnd/f2-000000000001/sensor-mode/J1/sensor-1"
+    headers = dict(found[0].headers)
+    assert (headers["mqtt-qos"], headers["mqtt-retain"], headers["mqtt-dup"]) == (b"1", b"0", b"0")
+    assert int(headers["message-id"]) > 0
+
+
+def test_what_cannot_be_carried_goes_to_the_dead_letters_with_its_bytes(mosquitto: Broker, topics: Topics) -> None:
+    large = b'"' + incompressible(1_100_000) + b'"'
+    topic = "cmnd/f2-000000000001/sensor-mode/J1/sensor-1"
+    with running(mosquitto.settings(), topics):
+        publish(mosquitto.port, [message(1), ("cmnd/who/is/this", b"\xff\x00"), (topic, large), message(2)])
+        dead = topics.read(f"{topics.raw}.dlq", 2)
+        found = topics.read(topics.raw, 2)
+    assert numbers(found) == [1, 2]
+    written = [letters.read(record) for record in dead]
+    assert [(one.topic, one.reason, one.value) for one in sorted(written, key=lambda one: len(one.value))] == [
+        ("cmnd/who/is/this", "unknown_topic", b"\xff\x00"),
+        (topic, "too_large", large),
+    ]
+
+
+def test_with_kafka_away_the_broker_holds_the_backlog(mosquitto: Broker, own_kafka: LocalKafka) -> None:
+    topics = Topics(own_kafka)
+    window, count = 50, 1000
+    with running(mosquitto.settings(), topics, window=window) as figures:
+        publish(mosquitto.port, [message(0)])
+        wait_until(lambda: figures.safe == 1)
+        own_kafka.kill()
+        publish(mosquitto.port, map(message, range(1, count)))
+        wait_until(lambda: figures.incoming == 1 + window)
+        own_kafka.start()
+        found = read_until(topics.client, topics.raw, lambda found: len(found) >= count)
+    assert sorted(numbers(found)) == list(range(count))
+    assert figures.incoming == count, "what was not confirmed was sent again"
+
+
+def test_a_bridge_that_is_killed_under_load_loses_nothing(mosquitto: Broker, topics: Topics, tmp_path: Path) -> None:
+    count = 5000
+    settings = mosquitto.settings()
+    keep_session(settings, FILTERS[0])
+    given = {
+        "mqtt": {"host": settings.host, "port": settings.port},
+        "filters": FILTERS,
+        "kafka": topics.client,
+        "topic": topics.raw,
+    }
+    bridge = Stage("run_bridge.py", given, tmp_path / "log")
+    publisher = Thread(target=publish, args=(mosquitto.port, [message(number) for number in range(count)]))
+    publisher.start()
+    read_until(topics.client, topics.raw, lambda found: len(found) >= count / 10)
+    bridge.kill()
+    bridge = Stage("run_bridge.py", given, tmp_path / "log")
+    publisher.join(DEADLINE)
+    found = read_until(topics.client, topics.raw, lambda found: len(set(numbers(list(found)))) >= count)
+    assert bridge.terminate() == 0, (tmp_path / "log").read_text()
+    assert set(numbers(found)) == set(range(count))
+
+
+def test_a_broker_that_restarts_finds_its_subscriber_again(mosquitto: Broker, topics: Topics) -> None:
+    with running(mosquitto.settings(), topics) as figures:
+        publish(mosquitto.port, map(message, range(100)))
+        mosquitto.stop()
+        mosquitto.start()
+        wait_until(lambda: figures.connections == 2)
+        publish(mosquitto.port, map(message, range(100, 200)))
+        found = read_until(topics.client, topics.raw, lambda found: len(set(numbers(list(found)))) >= 200)
+    assert set(numbers(found)) == set(range(200))
+
+
+def test_what_is_published_while_no_bridge_runs_is_carried_by_the_next(mosquitto: Broker, topics: Topics) -> None:
+    with running(mosquitto.settings(), topics):
+        pass
+    publish(mosquitto.port, map(message, range(50)))
+    with running(mosquitto.settings(), topics):
+        found = topics.read(topics.raw, 50)
+    assert sorted(numbers(found)) == list(range(50))
+
+
+def test_two_bridges_of_one_share_divide_the_messages(mosquitto: Broker, topics: Topics) -> None:
+    one, two = (mosquitto.settings(share="bridges", client_id=f"bridge-{which}") for which in "ab")
+    with running(one, topics) as first, running(two, topics) as second:
+        publish(mosquitto.port, map(message, range(200)))
+        found = topics.read(topics.raw, 200)
+        wait_until(lambda: first.safe + second.safe == 200)
+    assert sorted(numbers(found)) == list(range(200))
+    assert first.safe > 0
+    assert second.safe > 0
+
+
+def test_what_is_received_again_keeps_the_time_at_which_it_came_first(mosquitto: Broker) -> None:
+    # A message that tells no time of its own has this one: with another it would be stored as another row.
+    settings = mosquitto.settings()
+    keep_session(settings, FILTERS[0])
+    inbox = MqttInbox(settings=settings, filters=FILTERS)
+
+    def received(count: int) -> list[Message]:
+        found: list[Message] = []
+        wait_until(lambda: found.extend(inbox.receive(10, 0.2)) or len(found) >= count)  # type: ignore[func-returns-value]
+        return found
+
+    try:
+        publish(mosquitto.port, map(message, range(3)))
+        first = received(3)
+        inbox.renew()
+        again = received(3)
+        inbox.acknowledge(again)
+        publish(mosquitto.port, map(message, range(3)))
+        others = received(3)
+    finally:
+        inbox.close()
+    assert [(one.topic, one.payload, one.arrived, True) for one in first] == [
+        (one.topic, one.payload, one.arrived, one.dup) for one in again
+    ]
+    assert {one.dup for one in others} == {False}
+    assert min(one.arrived for one in others) > max(one.arrived for one in again)

@@ -1,0 +1,171 @@
+"""The sink on a real database: what is stored, exactly once, and what one bad record costs."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from iot2mqtt_pipeline.adapters.timescale import TimescaleStore
+from iot2mqtt_pipeline.errors import TransientError
+from iot2mqtt_pipeline.record import rows
+from tests.pipeline.postgres_server import TestDatabase
+from tests.pipeline.sinks import TOPIC, Bench, measurement, records
+
+
+def test_a_measurement_becomes_the_row_that_it_says(database: TestDatabase) -> None:
+    given = measurement(value=-0.2, raw_data=b'{"data": "FF FE", "n": 1.50}')
+    Bench(database.parameters, records([given.encode()])).run()
+    (row,) = database.query("SELECT * FROM iot_measurements")
+    assert row == (
+        datetime.fromtimestamp(given.timestamp, UTC),
+        "f2-e4fd45f654be",
+        "sensor-mode",
+        "J3",
+        "sensor",
+        "3",
+        -0.2,
+        None,
+        "celsius",
+        {"data": "FF FE", "n": 1.5},
+    )
+
+
+def test_booleans_are_numbers_and_texts_are_texts(database: TestDatabase) -> None:
+    given = [measurement(1, value=True), measurement(2, value="Grüße\n\t"), measurement(3, value=None)]
+    Bench(database.parameters, records(one.encode() for one in given)).run()
+    found = database.query("SELECT value, value_text FROM iot_measurements ORDER BY timestamp")
+    assert found == [(1.0, None), (None, "Grüße\n\t"), (None, None)]
+
+
+def test_a_component_without_id_is_stored_and_known_again(database: TestDatabase) -> None:
+    door = measurement(component_type="strike", component_id=None, value=True)
+    bench = Bench(database.parameters, records([door.encode(), door.encode()])).run()
+    assert database.query("SELECT component_id, value FROM iot_measurements") == [(None, 1.0)]
+    assert bench.counts.of["duplicates"] == 1
+
+
+def test_each_door_of_door_sensors_is_a_row(database: TestDatabase) -> None:
+    doors = measurement(
+        component_type="door-sensors", component_id=None, value={"door-sensor-1": False, "door-sensor-2": True}
+    )
+    Bench(database.parameters, records([doors.encode()])).run()
+    found = database.query("SELECT component_id, value FROM iot_measurements ORDER BY 1")
+    assert found == [("door-sensor-1", 0.0), ("door-sensor-2", 1.0)]
+
+
+def test_the_same_component_on_two_plugs_is_two_rows(database: TestDatabase) -> None:
+    given = [measurement(connector="J1", value=1.0), measurement(connector="J2", value=2.0)]
+    Bench(database.parameters, records(one.encode() for one in given)).run()
+    assert database.query("SELECT connector, value FROM iot_measurements ORDER BY 1") == [("J1", 1.0), ("J2", 2.0)]
+    hourly = "SELECT connector, avg_value FROM iot_hourly_stats ORDER BY 1"
+    assert database.query(hourly) == [("J1", 1.0), ("J2", 2.0)]
+
+
+def test_what_comes_twice_is_one_row_and_counted_for_its_device(database: TestDatabase) -> None:
+    values = [measurement(number).encode() for number in range(50)]
+    held = records([*values, *values[:20], measurement(0, device_id="f2-000000000001").encode()], partitions=3)
+    bench = Bench(database.parameters, held, batch_size=16).run()
+    assert database.one("SELECT count(*) FROM iot_measurements") == 51
+    assert bench.counts.of["duplicates"] == 20
+    assert database.query("SELECT * FROM iot_sink_duplicates") == [("f2-e4fd45f654be", 20)]
+    assert not bench.letters.written
+
+
+def test_one_key_repeated_within_a_page_costs_nothing_but_the_repeat(database: TestDatabase) -> None:
+    values = [measurement(number).encode() for number in range(5000)]
+    bench = Bench(database.parameters, records([*values, values[7]]), batch_size=10_000).run()
+    assert database.one("SELECT count(*) FROM iot_measurements") == 5000
+    assert bench.counts.of["duplicates"] == 1
+
+
+def test_one_bad_row_in_5000_costs_one_record_and_little_time(database: TestDatabase) -> None:
+    values = [measurement(number).encode() for number in range(5000)]
+    began = time.process_time()
+    values[3210] = measurement(3210, unit="a text that no database stores: \0").encode()
+    bench = Bench(database.parameters, records(values)).run()
+    (letter,) = bench.letters.written
+    assert (letter.topic, letter.partition, letter.offset, letter.value) == (TOPIC, 0, 3210, values[3210])
+    assert (letter.stage, letter.reason) == ("sink", "refused_by_database")
+    assert database.one("SELECT count(*) FROM iot_measurements") == 4999
+    assert database.one("SELECT next_offset FROM iot_sink_offsets") == 5000
+    assert bench.source.idled == 0
+    assert time.process_time() - began < 10
+
+
+def test_a_record_that_is_no_measurement_is_set_aside_before_its_offset_moves(database: TestDatabase) -> None:
+    held = records([b"no json", measurement(1).encode(), b'{"timestamp": 1}'])
+    bench = Bench(database.parameters, held)
+    seen: list[int] = []
+
+    class Watching:
+        def write(self, letters: object) -> None:
+            seen.append(database.one("SELECT count(*) FROM iot_sink_offsets"))
+            bench.letters.write(letters)  # type: ignore[arg-type]
+
+    bench.sink._dead_letters = Watching()
+    bench.run()
+    assert seen == [0]
+    assert [(one.offset, one.reason) for one in bench.letters.written] == [(0, "bad_json"), (2, "bad_record")]
+    assert database.one("SELECT count(*) FROM iot_measurements") == 1
+
+
+def test_dead_letters_that_cannot_be_written_hold_the_offset_back(database: TestDatabase) -> None:
+    bench = Bench(database.parameters, records([b"no json", measurement(1).encode()]))
+    refusals = [TransientError("Kafka is away"), TransientError("Kafka is away")]
+
+    class Away:
+        def write(self, letters: object) -> None:
+            if refusals:
+                raise refusals.pop()
+            bench.letters.write(letters)  # type: ignore[arg-type]
+
+    bench.sink._dead_letters = Away()
+    bench.run()
+    assert len(bench.letters.written) == 1
+    assert bench.source.idled >= 2
+    assert (bench.counts.of["kafka"], bench.counts.of["database"]) == (2, 0), "the trouble has the name of its server"
+    assert database.one("SELECT next_offset FROM iot_sink_offsets") == 2
+
+
+def test_a_new_sink_goes_on_where_the_last_one_stopped(database: TestDatabase) -> None:
+    values = [measurement(number).encode() for number in range(30)]
+    Bench(database.parameters, records(values[:20], partitions=2)).run()
+    bench = Bench(database.parameters, records(values, partitions=2)).run()
+    assert database.one("SELECT count(*) FROM iot_measurements") == 30
+    assert bench.counts.of == {"forwarded": 10}
+
+
+def test_offsets_that_kafka_leaves_out_are_no_gap(database: TestDatabase) -> None:
+    held = records(measurement(number).encode() for number in range(10))
+    sparse = [one._replace(offset=one.offset * 3 + 2) for one in held]
+    Bench(database.parameters, sparse[:5], batch_size=2).run()
+    Bench(database.parameters, sparse, batch_size=2).run()
+    assert database.one("SELECT count(*) FROM iot_measurements") == 10
+    assert database.one("SELECT next_offset FROM iot_sink_offsets") == 30
+
+
+def test_a_slow_former_owner_stores_nothing_after_the_new_one(database: TestDatabase) -> None:
+    slow = TimescaleStore(parameters=database.parameters)
+    quick = TimescaleStore(parameters=database.parameters)
+    partition = (TOPIC, 0)
+    slow.write(rows(measurement(0)), {partition: (0, 1)})
+    quick.write(rows(measurement(1)), {partition: (1, 2)})
+    with pytest.raises(TransientError, match="another sink has stored what this one has read of decoded_iot_data/0"):
+        slow.write(rows(measurement(2)), {partition: (1, 2), (TOPIC, 1): (0, 1)})
+    assert database.one("SELECT count(*) FROM iot_measurements") == 2
+    assert slow.offsets([partition, (TOPIC, 1)]) == {partition: 2}
+    slow.close()
+    quick.close()
+
+
+def test_two_sinks_with_the_same_partition_store_each_record_once(database: TestDatabase) -> None:
+    held = records((measurement(number).encode() for number in range(40)), partitions=2)
+    first, second = Bench(database.parameters, held, batch_size=7), Bench(database.parameters, held, batch_size=5)
+    for _ in range(4):
+        for bench in (first, second):
+            bench.step()
+    first.run()
+    second.run()
+    assert database.one("SELECT count(*) FROM iot_measurements") == 40
+    assert first.counts.of["forwarded"] + second.counts.of["forwarded"] == 40
+    assert first.counts.of["duplicates"] == second.counts.of["duplicates"] == 0
