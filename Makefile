@@ -14,8 +14,8 @@ help: ## Show what can be made
 	@touch $@
 
 .venv/.demo: .venv/.made pyproject.toml
-	@echo "Installing the SDK and the conformance suite into .venv"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[conformance,embedded]'
+	@echo "Installing the SDK, the conformance suite and the pipeline into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[conformance,embedded,pipeline]'
 	@touch $@
 
 .venv/.dev: .venv/.made pyproject.toml
@@ -25,8 +25,9 @@ help: ## Show what can be made
 
 setup: .venv/.dev ## Install everything into .venv
 
-demo: .venv/.demo ## Judge the simple reference connector on whatever broker is found
+demo: .venv/.demo ## Judge the simple reference connector, and carry simulated data into rows, on whatever is found
 	@$(BIN)/pytest --iot2mqtt-conformance --iot2mqtt-connector=reference_connectors/simple --iot2mqtt-report=conformance-report
+	@echo && $(BIN)/iot2mqtt-pipeline up --kafka embedded --simulate 5 --rate 100 --malformed 0.02 --duration 6
 
 test: .venv/.dev ## Run all tests
 	@$(BIN)/pytest -q -n 3 --dist worksteal

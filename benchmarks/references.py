@@ -31,6 +31,7 @@ from iot2mqtt_conformance.declaration import FILE_NAME, Declaration, load
 from iot2mqtt_conformance.launch import PeripheralProcess, Process, connector_environment
 from iot2mqtt_conformance.observer import Observer
 from iot2mqtt_conformance.ports import free_port
+from iot2mqtt_conformance.preparing import prepare
 from iot2mqtt_conformance.services.base import Broker
 from iot2mqtt_conformance.services.choose import choose
 
@@ -174,7 +175,7 @@ def style(folder: Path) -> str:
 
 async def measure(folder: Path, broker: Broker) -> Row:
     """Measure one reference connector."""
-    declaration = load(folder)
+    declaration = prepare(load(folder))
     runs = [
         await launch(declaration, broker, f"{folder.name}{number}", settle=number == STARTS - 1)
         for number in range(STARTS)

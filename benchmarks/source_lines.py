@@ -9,7 +9,7 @@ from pathlib import Path
 from iot2mqtt_conformance.declaration import Declaration
 
 LANGUAGES = {".py": "Python", ".sh": "shell", ".awk": "awk", ".js": "JavaScript", ".mjs": "JavaScript", ".go": "Go"}
-OTHER_PROGRAMS = {"actions", "broken", "conformance", "node_modules", "vendor", "__pycache__"}
+OTHER_PROGRAMS = {"actions", "broken", "conformance", "node_modules", "simulator", "test", "vendor", "__pycache__"}
 """Folders whose files are no part of the connector's own program."""
 COMMENTS = ("#", "//")
 NO_CODE = {
@@ -29,6 +29,8 @@ def languages(folder: Path, declaration: Declaration) -> dict[str, int]:
     lines: Counter[str] = Counter()
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
+        if file.name.endswith("_test.go"):
+            continue
         if file.suffix in LANGUAGES and str(path) not in simulators and OTHER_PROGRAMS.isdisjoint(path.parts):
             lines[LANGUAGES[file.suffix]] += count(file)
     return dict(lines.most_common())

@@ -10,6 +10,8 @@ import click
 from mkdocs.exceptions import PluginError
 
 from iot2mqtt_conformance.clauses import JUDGES
+from iot2mqtt_pipeline.cli import cli as pipeline
+from iot2mqtt_pipeline.settings import Settings, variables
 from iot2mqtt_sdk import errors
 from iot2mqtt_sdk.cli import cli
 from iot2mqtt_sdk.contract.clauses import Clause, load_clauses
@@ -88,7 +90,31 @@ def _schemas() -> str:
 
 
 def _commands() -> str:
-    return "\n\n".join(f"## {name}\n\n```text\n{help_text}\n```" for name, help_text in _walk("iot2mqtt", cli))
+    return _helps("iot2mqtt", cli, "##")
+
+
+def _pipeline_commands() -> str:
+    return _helps("iot2mqtt-pipeline", pipeline, "###")
+
+
+def _helps(program: str, command: click.Command, level: str) -> str:
+    return "\n\n".join(f"{level} {name}\n\n```text\n{text}\n```" for name, text in _walk(program, command))
+
+
+def _pipeline_settings() -> str:
+    """Return a table of the pipeline's variables; what each means stands in the docstrings of the settings."""
+    head = "| variable | unless set | |\n|---|---|---|"
+    return "\n".join([head, *(_setting(variable, place) for variable, place in variables().items())])
+
+
+def _setting(variable: str, place: tuple[str, ...]) -> str:
+    *part, name = place
+    model = type(getattr(Settings(), part[0])) if part else Settings
+    default = model.model_fields[name].default
+    (meaning,) = re.findall(rf"^ +{name}: (.+)$", model.__doc__ or "", re.MULTILINE)
+    meaning = re.sub(rf"^(?:{variable}|…_{name.upper()})\b[:,;]? ?", "", meaning).rstrip(".")
+    shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return f"| `{variable}` | {shown} | {meaning.replace('|', ' or ')} |"
 
 
 def _walk(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
@@ -103,5 +129,7 @@ FILLERS: dict[str, Callable[[], str]] = {
     "commands": _commands,
     "errors": _errors,
     "judged": _judged,
+    "pipeline_commands": _pipeline_commands,
+    "pipeline_settings": _pipeline_settings,
     "schemas": _schemas,
 }

@@ -229,9 +229,15 @@ class MQTTClient:
         """Take back what `route` has asked for."""
         self._inbox.unroute(pattern, handler)
 
-    def route_outside(self, pattern: str, handler: Callable[[Message], None]) -> None:
-        """Do as `route` does for a filter outside the instance; the message's suffix is its whole topic."""
-        self._inbox.route_outside(pattern, handler)
+    def route_outside(self, pattern: str, handler: Callable[[Message], None], patience: float = 0.0) -> None:
+        """Do as `route` does for a filter outside the instance; the message's suffix is its whole topic.
+
+        Args:
+            pattern: The whole filter.
+            handler: Must return at once.
+            patience: Seconds to wait for the broker's acknowledgement, where there is a connection already.
+        """
+        self._inbox.route_outside(pattern, handler, patience)
 
     def unroute_outside(self, pattern: str) -> None:
         """Take back what `route_outside` has asked for."""
@@ -363,9 +369,9 @@ class MQTTClient:
         """Publish an object below the instance with the time of its publication, not retained."""
         self._outbox.put([self._messages.object(suffix, body)])
 
-    def publish_outside(self, topic: str, payload: Any) -> None:
-        """Publish a retained value outside the instance, where the contract allows it (clause I2M-PUB-01)."""
-        self._outbox.put([self._messages.value(topic, payload, 1, retain=True)])
+    def publish_outside(self, topic: str, payload: Any, qos: int = 1, retain: bool = True) -> None:
+        """Publish a value outside the instance, where the contract allows it (clause I2M-PUB-01)."""
+        self._outbox.put([self._messages.value(topic, payload, qos, retain=retain)])
 
     def forget(self, topic: str) -> None:
         """Clear what the broker retains on a topic (clause I2M-LIFE-11)."""

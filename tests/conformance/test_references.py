@@ -19,7 +19,7 @@ from iot2mqtt_conformance.transcript import load as load_transcript
 from iot2mqtt_conformance.verdict import Verdict
 from tests.conformance.suite_runs import REFERENCES, copy_of, run_suite
 
-NEEDS = {"shell": "mosquitto_sub", "node": "node", "go": "go"}
+NEEDS = {"shell": "mosquitto_sub", "node": "npm", "go": "go", "sensor_hub": "node"}
 """Programs without which a connector cannot run, where they are not what starts it."""
 
 

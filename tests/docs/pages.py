@@ -7,7 +7,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "docs"
-PAGES = (README, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "conformance" / "README.md", *sorted(DOCS.glob("*.md")))
+PAGES = (README, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "conformance" / "README.md", *sorted(DOCS.rglob("*.md")))
 """Everything that is written for readers, besides the changelog."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -11,6 +11,7 @@ import pytest
 
 from iot2mqtt_conformance.contract import contract_folder, schema_fault
 from iot2mqtt_conformance.declaration import load
+from iot2mqtt_pipeline.cli import cli as pipeline
 from iot2mqtt_sdk.cli import cli
 from tests.conformance.suite_runs import connector, run_suite
 from tests.docs.pages import DOCS, PAGES, README, REPOSITORY, Block, blocks, text
@@ -92,20 +93,21 @@ def test_the_readme_names_the_two_commands_of_a_fresh_machine() -> None:
     assert [line.split("#")[0].split() for line in commands.splitlines()] == [["make", "demo"], ["make", "test"]]
 
 
-def shell_words() -> list[list[str]]:
+def shell_words(program: str) -> list[list[str]]:
     lines = [line for block in blocks("sh") for line in block.code.splitlines()]
-    return [call.split() for line in lines for call in re.findall(r"\biot2mqtt ([a-z].*)", line)]
+    return [call.split() for line in lines for call in re.findall(rf"\b{program} ([a-z].*)", line)]
 
 
-def test_commands_of_the_pages_exist() -> None:
-    calls = shell_words()
+@pytest.mark.parametrize(("program", "group"), [("iot2mqtt", cli), ("iot2mqtt-pipeline", pipeline)])
+def test_commands_of_the_pages_exist(program: str, group: click.Command) -> None:
+    calls = shell_words(program)
     assert len(calls) > 3
     for words in calls:
-        command: click.Command = cli
+        command = group
         for word in words:
             if not isinstance(command, click.Group):
                 break
-            assert word in command.commands, f"iot2mqtt {' '.join(words)}: there is no {word}"
+            assert word in command.commands, f"{program} {' '.join(words)}: there is no {word}"
             command = command.commands[word]
 
 

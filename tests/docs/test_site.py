@@ -11,13 +11,15 @@ import pytest
 
 from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.contract import Clause, clauses
+from iot2mqtt_pipeline.cli import cli as pipeline
+from iot2mqtt_pipeline.settings import variables
 from iot2mqtt_sdk.cli import cli
 from tests.docs.pages import DOCS, REPOSITORY
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """Every page of the site by name."""
+    """Every page of the site by its path there."""
     folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
         # Not --quiet: it hides warnings from --strict as well.
@@ -29,7 +31,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     )
     assert built.returncode == 0, built.stdout + built.stderr
     assert not (folder / "hooks.py").exists()
-    return {page.name: page.read_text(encoding="utf-8") for page in Path(folder).glob("*.html")}
+    return {
+        page.relative_to(folder).as_posix(): page.read_text(encoding="utf-8") for page in Path(folder).rglob("*.html")
+    }
 
 
 def words(html: str) -> str:
@@ -43,7 +47,8 @@ def row_of(clause: Clause, page: str) -> str:
 
 
 def test_every_page_is_built(site: Mapping[str, str]) -> None:
-    assert {page.stem for page in DOCS.glob("*.md")} <= {name.removesuffix(".html") for name in site}
+    pages = {page.relative_to(DOCS).with_suffix(".html").as_posix() for page in DOCS.rglob("*.md")}
+    assert pages <= set(site)
 
 
 def test_every_clause_has_one_row_with_its_level_and_its_sentence_unharmed(site: Mapping[str, str]) -> None:
@@ -68,6 +73,12 @@ def test_links_to_clauses_lead_to_a_clause(site: Mapping[str, str]) -> None:
 def test_the_command_line_page_shows_the_help_of_every_command(site: Mapping[str, str]) -> None:
     page = words(site["cli.html"])
     assert [name for name in cli.commands if f"Usage: iot2mqtt {name} [OPTIONS]" not in page] == []
+
+
+def test_the_page_on_running_the_pipeline_shows_every_command_and_every_setting(site: Mapping[str, str]) -> None:
+    page = words(site["pipeline/running.html"])
+    assert [name for name in pipeline.commands if f"Usage: iot2mqtt-pipeline {name} [OPTIONS]" not in page] == []
+    assert [name for name in variables() if name not in page] == []
 
 
 @pytest.mark.parametrize("file", ["connector.py", "actions/validate.py", "Dockerfile"])

@@ -180,6 +180,21 @@ def test_kafka_gone_for_longer_than_the_session_lasts_costs_neither_a_loss_nor_a
     assert Counter(numbers(found)) == Counter(range(1000))
 
 
+def test_kafka_gone_in_the_middle_of_a_transaction_costs_neither_a_loss_nor_a_duplicate(
+    own_kafka: LocalKafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The transaction fails long after the group has given the member up, and before the member knows of it.
+    topics, count = Topics(own_kafka), 60_000
+    topics.write(topics.raw, map(raw, range(count)))
+    with running(topics):
+        read_until(topics.client, topics.decoded, lambda found: len(found) >= 1000)
+        own_kafka.kill()
+        wait_until(lambda: "trying again" in caplog.text)
+        own_kafka.start()
+        found = topics.read(topics.decoded, count, seconds=2 * DEADLINE)
+    assert Counter(numbers(found)) == Counter(range(count))
+
+
 def test_a_process_whose_name_another_has_taken_cannot_write_any_more(topics: Topics) -> None:
     source = KafkaSource(client=topics.client, group=topics.group(), topics=[topics.raw])
     old, new = (KafkaTransaction(client=topics.client, name=topics.name, source=source) for _ in range(2))
