@@ -28,9 +28,9 @@ import psutil
 
 from benchmarks.source_lines import languages
 from iot2mqtt_conformance.declaration import FILE_NAME, Declaration, load
-from iot2mqtt_conformance.launch import PeripheralProcess, Process, connector_environment
+from iot2mqtt_conformance.launch import Process, connector_environment
 from iot2mqtt_conformance.observer import Observer
-from iot2mqtt_conformance.ports import free_port
+from iot2mqtt_conformance.peripherals import Peripherals, filled, placed
 from iot2mqtt_conformance.preparing import prepare
 from iot2mqtt_conformance.services.base import Broker
 from iot2mqtt_conformance.services.choose import choose
@@ -83,11 +83,6 @@ class Seen:
             self.online.set()
 
 
-def place(text: str, port: int) -> str:
-    """Fill in where the simulated devices listen."""
-    return text.replace('"{port}"', str(port)).replace("{port}", str(port))
-
-
 def ten_devices(declaration: Declaration) -> dict[str, Any]:
     """Return the instance configuration with the enabled devices repeated until there are ten."""
     devices = [device for device in declaration.instance["devices"] if device.get("enabled", True)]
@@ -122,34 +117,20 @@ def environment(declaration: Declaration, folder: Path, broker: Broker, name: st
     )
 
 
-async def simulators(declaration: Declaration, port: int, stack: AsyncExitStack) -> None:
-    """Start the simulated devices; the stack stops them."""
-    for peripheral in declaration.peripherals:
-        simulator = PeripheralProcess(
-            [place(word, port) for word in peripheral.command],
-            cwd=declaration.workdir,
-            env=connector_environment({}),
-            label=peripheral.name,
-            ready=place(peripheral.ready, port),
-        )
-        stack.push_async_callback(simulator.stop)
-        await simulator.start(declaration.start_deadline)
-
-
 async def launch(declaration: Declaration, broker: Broker, name: str, *, settle: bool) -> tuple[float, float, float]:
     """Start a connector once; return milliseconds to `online`, and megabytes then and, if asked for, later."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="iot2mqtt-bench-")))
-        port = free_port()
-        await simulators(declaration, port, stack)
-        config = place(json.dumps({**ten_devices(declaration), "instance_id": name}), port)
+        peripherals = Peripherals(declaration, name, seconds=declaration.start_deadline, broker=broker.port)
+        places = (await stack.enter_async_context(peripherals)).places
+        config = placed({**ten_devices(declaration), "instance_id": name}, places)
         (folder / "instances").mkdir()
-        (folder / "instances" / f"{name}.json").write_text(config, encoding="utf-8")
+        (folder / "instances" / f"{name}.json").write_text(json.dumps(config), encoding="utf-8")
         seen = Seen()
         observer = await stack.enter_async_context(Observer((broker.host, broker.port), seen))
         for topic in ("status", "devices/+/state"):
             await observer.follow(f"IoT2mqtt/v1/instances/{name}/{topic}")
-        words = [place(word, port) for word in declaration.command]
+        words = [filled(word, places) for word in declaration.command]
         env = environment(declaration, folder, broker, name)
         process = Process(words, cwd=declaration.workdir, env=env, label=name)
         stack.push_async_callback(process.close)

@@ -95,11 +95,17 @@ class Processor:
             self._transaction.close()
 
     def _round(self) -> None:
+        # Until they have been read there is nothing to be decoded, and nothing to be given back.
+        self._parameters()
         records = self._source.poll(self._batch, _QUIET)
         now = time.monotonic()
         if records:
             self._figures.received(len(records))
-            self._carry(records)
+            try:
+                self._carry(records)
+            except TransientError:
+                self._source.rewind()
+                raise
             self._figures.batch(len(records), time.monotonic() - now)
         if now - self._lag_at > _LAG_EVERY:
             self._lag_at = now
@@ -110,7 +116,6 @@ class Processor:
         delay = min(0.1 * 2 ** min(failures, _STEPS + 1) * (1 + 0.5 * random.random()), LONGEST_DELAY)
         _log.warning("%s; trying again in %.1f s", error, delay)
         self._figures.trouble(error.server)
-        self._source.rewind()
         end = time.monotonic() + delay
         while not stopped() and time.monotonic() < end:
             self._source.idle(min(delay, _TICK))

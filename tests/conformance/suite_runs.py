@@ -24,7 +24,7 @@ def run_suite(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
     # With CI set, pytest repeats every failure whole in its summary.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_") and name != "CI"}
     return subprocess.run(
-        command, cwd=cwd, env={**inherited, **environment}, capture_output=True, text=True, timeout=170, check=False
+        command, cwd=cwd, env={**inherited, **environment}, capture_output=True, text=True, timeout=290, check=False
     )
 
 

@@ -56,7 +56,7 @@ def assert_one_diagnosis(result: "subprocess.CompletedProcess[str]", *says: str)
         assert text in result.stdout, said
 
 
-@pytest.mark.parametrize("services", ["local", "embedded"])
+@pytest.mark.parametrize("services", ["local", pytest.param("embedded", marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
     ("code", "says"),
     [
@@ -123,7 +123,7 @@ runpy.run_path("connector.py", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("services", ["local", "embedded"])
+@pytest.mark.parametrize("services", ["local", pytest.param("embedded", marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
     ("run", "choose"), [("commands", "min"), ("restart", "max")], ids=["of all scenarios", "of one scenario"]
 )

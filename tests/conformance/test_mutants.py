@@ -92,7 +92,7 @@ def test_commands_that_are_still_under_way_when_the_memory_was_measured_are_not_
     assert [p.topic for p in run.publications if p.record.i > end.i and p.levels[:1] == ["devices"]] == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # tests/conformance/test_references.py judges it in every run, from outside
 def test_the_conforming_connector_fails_no_clause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BREAK", raising=False)
     assert failed_clauses(JUDGES) == {}

@@ -4,19 +4,16 @@ All parts are real; the controllers are simulated. `make soak` does each fault f
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from iot2mqtt_pipeline import letters
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
-from iot2mqtt_pipeline.servers.kafka import running as running_kafka
 from iot2mqtt_pipeline.servers.postgres import LocalPostgres
 from tests.pipeline import bad_records
 from tests.pipeline.brokers import Broker, publish
 from tests.pipeline.brokers import running as running_broker
-from tests.pipeline.conftest import local_kafka
 from tests.pipeline.faults import STAGES, Plant, noted, running
 
 
@@ -26,18 +23,17 @@ def outcomes(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture
-def plant(tmp_path: Path, own_postgres: LocalPostgres) -> Iterator[Plant]:
-    with ExitStack() as stack:
-        broker = stack.enter_context(running_broker(Broker(tmp_path / "mosquitto")))
-        kafka: LocalKafka = stack.enter_context(running_kafka(local_kafka(tmp_path / "kafka")))
-        yield Plant(broker=broker, kafka=kafka, postgres=own_postgres, folder=tmp_path)
+def mosquitto(tmp_path: Path) -> Iterator[Broker]:
+    with running_broker(Broker(tmp_path / "mosquitto")) as broker:
+        yield broker
 
 
 @pytest.mark.slow
 def test_whatever_is_killed_or_restarted_under_load_costs_neither_a_loss_nor_a_duplicate(
-    plant: Plant, outcomes: Path
+    mosquitto: Broker, own_kafka: LocalKafka, own_postgres: LocalPostgres, tmp_path: Path, outcomes: Path
 ) -> None:
-    with running(plant, rate=200, malformed=0.0) as load:
+    plant = Plant(broker=mosquitto, kafka=own_kafka, postgres=own_postgres, folder=tmp_path)
+    with running(plant, rate=200) as load:
         plant.until_more(200)
         for stage in STAGES:
             plant.kill(stage)
@@ -56,7 +52,10 @@ def test_whatever_is_killed_or_restarted_under_load_costs_neither_a_loss_nor_a_d
 
 
 @pytest.mark.slow
-def test_each_record_that_nobody_can_carry_is_one_dead_letter_and_nothing_else(plant: Plant, outcomes: Path) -> None:
+def test_each_record_that_nobody_can_carry_is_one_dead_letter_and_nothing_else(
+    mosquitto: Broker, kafka: LocalKafka, own_postgres: LocalPostgres, tmp_path: Path, outcomes: Path
+) -> None:
+    plant = Plant(broker=mosquitto, kafka=kafka, postgres=own_postgres, folder=tmp_path)
     with running(plant, rate=200, malformed=0.02) as load:
         bad_records.set_parameters(plant.database.parameters)
         plant.until_more(100)

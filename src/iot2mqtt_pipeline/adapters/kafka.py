@@ -17,6 +17,7 @@ Starts = Callable[[Sequence[Partition]], Mapping[Partition, int]]
 """Asked for the offsets at which to begin; partitions that are left out begin at their earliest record."""
 Told = Callable[[Sequence[Partition]], None]
 
+_EARLIEST, _STORED = -2, -1000
 _TICK = 0.5
 """Seconds between two looks at the group while nothing is read."""
 
@@ -26,7 +27,11 @@ class KafkaSource:
 
     Only committed records of transactions are returned. A member that joins takes partitions from others only where it
     must (cooperative-sticky), and what a member has polled before a partition is taken from it, it has also confirmed
-    or given up, because partitions change only within `poll` and `idle`.
+    or given up, because partitions change only within `poll`, `seek`, `rewind` and `idle`.
+
+    Its partitions are assigned only when the group gives them. To read them from somewhere else, it leaves the group
+    and joins it as a new member: one that the group has given up, and that does not know it yet, would wait for ever
+    for its next turn if it assigned partitions on its own.
 
     Args:
         client: The settings that every client of this Kafka needs, in librdkafka's names.
@@ -35,6 +40,9 @@ class KafkaSource:
         on_assign: Returns where to begin in partitions that the group has given to us; where it raises TransientError,
             `poll` raises it, nothing is read from them, and it is asked again. None means where the group is.
         on_revoke: Told which partitions are no longer ours.
+
+    Attributes:
+        losses: How often the group has given this member up, as it does where Kafka is away for long.
     """
 
     def __init__(
@@ -66,8 +74,11 @@ class KafkaSource:
         self._open: Consumer | None = None
         self._assigned: set[Partition] = set()
         self._unplaced: set[Partition] = set()
+        self._wanted: dict[Partition, int] = {}
+        self._held: list[Record] = []
         self._ends: dict[Partition, int] = {}
         self._idle = False
+        self.losses = 0
 
     # ------------------------------------------------------------------ reading
     def poll(self, limit: int, timeout: float) -> Sequence[Record]:
@@ -77,8 +88,11 @@ class KafkaSource:
             TransientError: Kafka or what on_assign asks is away.
             FencedError: The group takes this member no more.
         """
+        self._place()
         consumer = self._consumer()
-        self._place(consumer)
+        if self._held:
+            held, self._held = self._held, []
+            return held
         found = consumer.consume(1, timeout)
         if found and limit > 1:
             found += consumer.consume(limit - 1, 0)
@@ -92,12 +106,12 @@ class KafkaSource:
         """Go on reading at these offsets; partitions that are no longer ours are left alone."""
         ours = {partition: offset for partition, offset in positions.items() if partition in self._assigned}
         if ours:
-            self._assign_anew(self._consumer(), ours)
+            self.close()
+            self._wanted = ours
 
     def rewind(self) -> None:
         """Go on reading where the group's confirmed positions are."""
-        stored = -1000
-        self.seek(dict.fromkeys(self._assigned, stored))
+        self.close()
 
     def idle(self, seconds: float) -> None:
         """Wait as a member of the group without reading."""
@@ -135,25 +149,30 @@ class KafkaSource:
         if self._open is not None:
             self._open.close()
             self._open = None
+        self._assigned.clear()
+        self._unplaced.clear()
+        self._wanted = {}
+        self._held = []
 
     # ------------------------------------------------------------------ the group
     def _consumer(self) -> Consumer:
         if self._open is None:
             self._open = Consumer(cast("dict[str, Any]", self._config), logger=driver_log)
-            self._open.subscribe(self._topics, on_assign=self._given, on_revoke=self._taken, on_lost=self._taken)
+            self._open.subscribe(self._topics, on_assign=self._given, on_revoke=self._taken, on_lost=self._lost)
         return self._open
 
     def _given(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Begin with partitions; those whose beginning nobody can tell for now are left alone until `poll` can ask."""
         given = [(one.topic, one.partition) for one in partitions]
-        starts: Mapping[Partition, int] | None = None
+        starts = dict.fromkeys(given, _STORED)
         if self._on_assign is not None:
             try:
-                starts = _from_earliest(given, self._on_assign(given))
+                starts = dict.fromkeys(given, _EARLIEST) | dict(self._on_assign(given))
             except TransientError as error:
                 _log.warning("%s; the partitions that the group gave to us have to wait", error)
                 self._unplaced.update(given)
-        consumer.incremental_assign(_bare(given) if starts is None else _at(starts))
+        starts |= {one: self._wanted.pop(one) for one in given if one in self._wanted}
+        consumer.incremental_assign(_at(starts))
         self._assigned.update(given)
         waiting = given if self._idle else [one for one in given if one in self._unplaced]
         if waiting:
@@ -165,24 +184,21 @@ class KafkaSource:
             self._on_revoke(taken)
         self._assigned.difference_update(taken)
         self._unplaced.difference_update(taken)
+        self._held = [one for one in self._held if (one.topic, one.partition) not in taken]
         for partition in taken:
             self._ends.pop(partition, None)
+            self._wanted.pop(partition, None)
         consumer.incremental_unassign(partitions)
 
-    def _place(self, consumer: Consumer) -> None:
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.losses += 1
+        self._taken(consumer, partitions)
+
+    def _place(self) -> None:
         """Ask again where to begin, for partitions that wait for it."""
         if self._unplaced and self._on_assign is not None:
-            waiting = list(self._unplaced)
-            starts = _from_earliest(waiting, self._on_assign(waiting))
-            self._assign_anew(consumer, starts)
-            consumer.resume(_bare(waiting))
-            self._unplaced.clear()
-
-    @staticmethod
-    def _assign_anew(consumer: Consumer, starts: Mapping[Partition, int]) -> None:
-        # Unlike seek, this needs no partition to be fetched already, and forgets what was fetched.
-        consumer.incremental_unassign(_bare(starts))
-        consumer.incremental_assign(_at(starts))
+            self._on_assign(list(self._unplaced))
+            self.close()
 
     # ------------------------------------------------------------------ records
     def _record(self, message: Message) -> Record | None:
@@ -210,16 +226,8 @@ class KafkaSource:
         _log.warning("%s", found)
 
     def _consume_nothing(self, consumer: Consumer, seconds: float) -> None:
-        for message in consumer.consume(1, seconds):
-            record = self._record(message)
-            if record is not None and (record.topic, record.partition) in self._assigned:
-                self._assign_anew(consumer, {(record.topic, record.partition): record.offset})
-                consumer.pause(_bare([(record.topic, record.partition)]))
-
-
-def _from_earliest(partitions: Sequence[Partition], starts: Mapping[Partition, int]) -> dict[Partition, int]:
-    earliest = -2
-    return {partition: starts.get(partition, earliest) for partition in partitions}
+        found = [record for record in map(self._record, consumer.consume(1, seconds)) if record is not None]
+        self._held += [one for one in found if (one.topic, one.partition) in self._assigned - self._unplaced]
 
 
 def _bare(partitions: "Mapping[Partition, int] | Sequence[Partition] | set[Partition]") -> list[TopicPartition]:

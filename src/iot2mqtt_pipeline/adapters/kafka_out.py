@@ -118,23 +118,35 @@ class KafkaTransaction:
         self._config: dict[str, Any] = dict(client) | _COMMON | own | {"delivery.report.only.error": True}
         self._source = source
         self._ready: Producer | None = None
+        self._opening: Producer | None = None
+        self._losses = 0
         self._refused: dict[int, PermanentError] = {}
 
     def open(self) -> None:
-        """Take the place of an earlier process of this name.
+        """Take the place of an earlier process of this name, or of our own producer from before an outage.
+
+        The driver of that one would look for the group at a broker that it has forgotten: see `_end`.
 
         Raises:
             TransientError: Kafka is away.
             FencedError: Kafka refuses for good.
         """
-        if self._ready is not None:
+        if self._ready is not None and self._losses == self._source.losses:
             return
-        producer = Producer(self._config, logger=driver_log)
+        self._ready = None
+        losses = self._source.losses
+        # One that has asked for its turn and heard nothing asks again: a second one would take its place, or it that
+        # of the second.
+        if self._opening is None:
+            self._opening = Producer(self._config, logger=driver_log)
         try:
-            producer.init_transactions(_PATIENCE)
+            self._opening.init_transactions(_PATIENCE)
         except KafkaException as exception:
-            raise meaning(cause(exception)) from None
-        self._ready = producer
+            error = cause(exception)
+            if not error.retriable():
+                self._opening = None
+            raise meaning(error) from None
+        self._ready, self._opening, self._losses = self._opening, None, losses
 
     def commit(self, records: Sequence[Outgoing], positions: Mapping[Partition, int]) -> None:
         """Write records and say that everything before the positions is done.
@@ -158,7 +170,7 @@ class KafkaTransaction:
 
     def close(self) -> None:
         """Let go of Kafka; nothing is under way between two commits."""
-        self._ready = None
+        self._ready = self._opening = None
 
     def _end(self, producer: Producer, positions: Mapping[Partition, int]) -> None:
         """Send the positions and commit, in bounded time whatever the driver does.

@@ -168,7 +168,7 @@ def test_a_program_that_watches_running_ends_with_it(workshop: Workshop, room: R
     room.wait_status("offline")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_old_polling_connector_breaks_only_the_clauses_that_its_own_code_is_about(tmp_path: Path) -> None:
     folder = shutil.copytree(CONNECTORS / "polling", tmp_path / "polling", ignore=shutil.ignore_patterns("__pycache__"))
     said = run_suite("--iot2mqtt-services=local", cwd=folder).stdout
