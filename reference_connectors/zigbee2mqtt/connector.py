@@ -51,10 +51,11 @@ class Zigbee2Mqtt(BaseConnector):
         self.topics: dict[str, list[Served]] = {}
         self.early: dict[str, bytes] | None = {}
         self.found: list[dict[str, str]] = []
-        self.broker = broker_of(connection, self.mqtt)
-        self.broker.open(f"{self.base}/#", self.on_message, self.lose_all)
         self.missing = threading.Timer(APPEARS, self.miss)
         self.missing.daemon = True
+        self.broker = broker_of(connection, self.mqtt)
+        # From here on messages come, on another thread; a timer that one of them has cancelled starts and does nothing.
+        self.broker.open(f"{self.base}/#", self.on_message, self.lose_all)
         self.missing.start()
 
     def cleanup_connection(self) -> None:

@@ -125,7 +125,11 @@ runpy.run_path("connector.py", run_name="__main__")
 
 @pytest.mark.parametrize("services", ["local", pytest.param("embedded", marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
-    ("run", "choose"), [("commands", "min"), ("restart", "max")], ids=["of all scenarios", "of one scenario"]
+    ("run", "choose"),
+    [
+        pytest.param("commands", "min", id="of all scenarios"),
+        pytest.param("restart", "max", id="of one scenario", marks=pytest.mark.soak),
+    ],
 )
 def test_a_broker_that_is_killed_during_the_run_cuts_it_short_and_blames_no_connector(
     tmp_path: Path, run: str, choose: str, services: str

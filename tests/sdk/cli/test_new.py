@@ -47,8 +47,10 @@ def test_a_new_connector_passes_check_and_lint(made: Path) -> None:
 
 @pytest.mark.slow
 def test_a_new_connector_honours_the_contract(made: Path) -> None:
+    # What it is generated from is judged by all clauses: these are the ones that a new name and instance could break.
+    only = "--iot2mqtt-clauses=I2M-S*"
     judged = subprocess.run(
-        [BIN / "pytest", "--iot2mqtt-conformance", "-q", "-p", "no:cacheprovider"],
+        [BIN / "pytest", "--iot2mqtt-conformance", "-q", "-p", "no:cacheprovider", only],
         cwd=made,
         env=environment(),
         capture_output=True,
