@@ -21,7 +21,6 @@ CHILDREN = ("bridge", "poller", "listener")
 WRONG_CONFIGURATION = 2
 SHORTEST, LONGEST, STEADY = 0.5, 30.0, 10.0
 """Seconds until a process is started again: doubled each time, up to the longest, and anew after a steady run."""
-LONGEST_FOLDER = 64  # bytes of the temporary folder's path
 GRACE = 3.0  # seconds that a process may take to stop, before it is killed
 
 _log = logging.getLogger("supervisor")
@@ -108,9 +107,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     children = [Child(name) for name in CHILDREN]
-    # The path of a Unix socket has 107 bytes at the most: a long TMPDIR leaves too few.
-    roomy = len(os.fsencode(tempfile.gettempdir())) < LONGEST_FOLDER
-    with tempfile.TemporaryDirectory(prefix="multiprocess-", dir=None if roomy else "/tmp") as folder:  # noqa: S108
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a long TMPDIR is too long for a socket
         path = os.environ["BRIDGE_SOCKET"] = str(Path(folder, "bridge.sock"))
         try:
             return supervise(children, path, alarm)

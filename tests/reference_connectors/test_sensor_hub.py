@@ -265,6 +265,11 @@ def test_the_example_instance_is_one_that_the_sdk_takes() -> None:
 
 def test_what_the_image_copies_is_all_that_the_hub_needs() -> None:
     lines = (HUB / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
-    copied = {Path(word).name for line in lines if line.startswith("COPY reference") for word in line.split()[1:-1]}
+    copied = {
+        Path(word).name
+        for line in lines
+        if line.startswith("COPY reference_connectors/")
+        for word in line.split()[1:-1]
+    }
     programs = {file.name for file in HUB.iterdir() if file.suffix in {".py", ".conf"}} - {"simulator.py"}
     assert programs | {"requirements.txt", "http_poller", "actions"} == copied

@@ -134,6 +134,6 @@ def test_the_declared_stimuli_act_on_the_hub() -> None:
 
 def test_what_the_image_copies_exists_and_is_all_that_the_connector_imports() -> None:
     lines = (SIMPLE / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    copied = [word for line in lines if line.startswith("COPY reference") for word in line.split()[1:-1]]
+    copied = [word for line in lines if line.startswith("COPY reference_connectors/") for word in line.split()[1:-1]]
     assert all((REFERENCES.parent / name).exists() for name in copied)
     assert {Path(name).name for name in copied} == {"requirements.txt", "hub.py", "connector.py", "actions"}
