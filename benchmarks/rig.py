@@ -25,13 +25,13 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def mosquitto() -> Iterator[int]:
-    """Run Mosquitto on a free port."""
+def mosquitto(*more: str) -> Iterator[int]:
+    """Run Mosquitto on a free port, with more lines of configuration."""
     with TemporaryDirectory(prefix="iot2mqtt-bench-") as folder:
         port = free_port()
         file = Path(folder) / "mosquitto.conf"
         lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "set_tcp_nodelay true", "max_queued_messages 0"]
-        file.write_text("\n".join([*lines, "user root", ""]), encoding="utf-8")
+        file.write_text("\n".join([*lines, *more, "user root", ""]), encoding="utf-8")
         program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
             sys.exit("the benchmark needs Mosquitto: install it so that the program mosquitto is found")

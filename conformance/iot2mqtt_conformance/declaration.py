@@ -57,6 +57,7 @@ class Declaration:
         build: The folder that this image is built from.
         prepare: The command that builds the program or installs what it needs, before it is started for the first time.
         attach: `instance` and `base_topic` of one that runs already, where they are not the usual ones.
+        left_out: Needs of clauses that this run does not meet, each with the reason.
     """
 
     path: Path
@@ -81,6 +82,7 @@ class Declaration:
     build: Path | None = None
     prepare: tuple[str, ...] = ()
     attach: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def configured(self) -> list[str]:
@@ -127,8 +129,8 @@ class Declaration:
 
     def missing_need(self, need: str | None) -> str | None:
         """Return why a clause with this need does not apply, or None where it does."""
-        if need is None:
-            return None
+        if need is None or need in self.left_out:
+            return None if need is None else self.left_out[need]
         kind, _, name = need.partition(":")
         if kind == "stimulus":
             return None if name in self.stimuli else f"no stimulus `{name}` is declared"

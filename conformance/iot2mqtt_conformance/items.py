@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iot2mqtt_conformance.fault import FaultError
 from iot2mqtt_conformance.plugin import SUITE
 from iot2mqtt_conformance.report.failure import explain
 from iot2mqtt_conformance.report.telling import printable_lines
+from iot2mqtt_conformance.suite import FAULT
 from iot2mqtt_conformance.verdict import RED, Outcome, Standing
 
 if TYPE_CHECKING:
@@ -52,6 +55,18 @@ class _Item(pytest.Item):
         """Tell pytest where the item stands."""
         return self.path, None, self.name
 
+    def runtest(self) -> None:
+        """Judge; where the suite cannot, say so in a way that reaches the controller of xdist, too."""
+        try:
+            self.judge()
+        except FaultError as error:
+            self.user_properties.append((FAULT, str(error)))
+            raise
+
+    @abstractmethod
+    def judge(self) -> None:
+        """Fail, skip or warn, as the item is found."""
+
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show the explanation instead of a traceback."""
         if isinstance(excinfo.value, ClauseFailedError):
@@ -62,7 +77,7 @@ class _Item(pytest.Item):
 class SmokeItem(_Item):
     """Did it start, connect and come online?"""
 
-    def runtest(self) -> None:
+    def judge(self) -> None:
         """Play the scenarios if nobody has, and fail with the diagnosis where the connector did not work."""
         played = self.config.stash[SUITE].played(self.declaration, self.session)
         self.user_properties.append((OUTCOME, Outcome.FAIL.value if played.smoke else Outcome.PASS.value))
@@ -78,7 +93,7 @@ class ClauseItem(_Item):
         self.clause = clause
         self.user_properties += [(CLAUSE, clause.id), ("iot2mqtt_level", clause.level), ("iot2mqtt_area", clause.area)]
 
-    def runtest(self) -> None:
+    def judge(self) -> None:
         """Ask the clause's judge."""
         suite = self.config.stash[SUITE]
         played = suite.played(self.declaration, self.session)

@@ -3,9 +3,9 @@
 import asyncio
 import secrets
 import time
-import traceback
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import aiomqtt
@@ -14,10 +14,13 @@ from iot2mqtt_conformance.adoption.attach import NOTICED, Attached, restore, why
 from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.contract import Clause, clauses
 from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.fault import CutShortError, SuiteError, first, own_fault
 from iot2mqtt_conformance.launch import LaunchError
 from iot2mqtt_conformance.payloads import payloads
 from iot2mqtt_conformance.scenarios import SCENARIOS
 from iot2mqtt_conformance.services.base import Broker, ServiceError
+from iot2mqtt_conformance.services.choose import choose_warehouse
+from iot2mqtt_conformance.services.warehouse import Warehouse
 from iot2mqtt_conformance.smoke import diagnose
 from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Recorder, Transcript
@@ -32,15 +35,7 @@ AFTERTHOUGHT = 1.0
 """Seconds after a failure in which a broker may turn out to have died."""
 
 
-class CutShortError(Exception):
-    """The services failed while scenarios were running; nothing that was seen may be judged."""
-
-
-class SuiteError(Exception):
-    """A scenario has failed in a way that is no connector's doing; the message says where, with the traceback."""
-
-
-@dataclass(slots=True)
+@dataclass
 class Played:
     """What playing the scenarios brought.
 
@@ -55,6 +50,11 @@ class Played:
     smoke: str | None
     durations: dict[str, float] = field(default_factory=dict)
     round_trip: float = 0.0
+
+    @cached_property
+    def view(self) -> View:
+        """How judges look at the transcript, once nothing is added to it any more."""
+        return View(self.transcript)
 
 
 def judged() -> list[Clause]:
@@ -76,12 +76,11 @@ def judge(clause: Clause, declaration: Declaration, played: Played) -> Verdict:
         return Verdict(Outcome.NOT_APPLICABLE, seen=reason)
     if played.smoke is not None:
         return Verdict(Outcome.NOT_RUN, seen="the connector did not come online, see the smoke item")
-    view = View(played.transcript)
-    if attached(view):
+    if attached(played.view):
         reason = why_not(clause.id, set(JUDGES[clause.id].scenarios) - played.durations.keys())
         if reason is not None:
             return Verdict(Outcome.NOT_JUDGED, seen=reason)
-    return JUDGES[clause.id].function(view, declaration)
+    return JUDGES[clause.id].function(played.view, declaration)
 
 
 def attached(view: View) -> bool:
@@ -106,8 +105,18 @@ def play(
     seed: int,
     progress: Callable[[str], None],
     running: Attached | None = None,
+    services: str = "auto",
 ) -> Played:
     """Play the scenarios and return what happened; of a connector that runs already, those that are possible.
+
+    Args:
+        declaration: The connector.
+        chosen: Ids of the clauses that are to be judged.
+        new_broker: Makes a broker.
+        seed: Of generated payloads.
+        progress: Told of each scenario that was played.
+        running: The connector that runs already, where none is launched.
+        services: From where the pipeline gets Kafka and PostgreSQL, where it is judged; as for `choose`.
 
     Raises:
         ServiceError: The broker could not be started.
@@ -117,14 +126,15 @@ def play(
     names = needed(declaration, chosen, running.scenarios if running else SCENARIOS)
     # Generating takes a while, during which no connector may be waiting for an answer.
     generated = payloads(seed) if "fuzz" in names else []
-    return asyncio.run(_play(declaration, names, new_broker, (seed, generated, running), progress))
+    new_warehouse = choose_warehouse(services) if "pipeline" in names else None
+    return asyncio.run(_play(declaration, names, new_broker, (seed, generated, running, new_warehouse), progress))
 
 
 async def _play(
     declaration: Declaration,
     names: list[str],
     new_broker: Callable[[], Broker],
-    given: tuple[int, list[bytes], Attached | None],
+    given: tuple[int, list[bytes], Attached | None, Callable[[], Warehouse] | None],
     progress: Callable[[str], None],
 ) -> Played:
     fallen: asyncio.Future[Broker] = asyncio.get_running_loop().create_future()
@@ -138,11 +148,14 @@ async def _play(
 
     broker = watched()
     recorder = Recorder()
-    seed, generated, running = given
+    seed, generated, running, new_warehouse = given
     if running is not None:
         declaration = replace(declaration, start_deadline=NOTICED)
     stage = Stage(declaration, recorder, broker, watched, secrets.token_hex(3), seed, generated, attached=running)
     played = Played(recorder.transcript, None)
+    if new_warehouse is not None:
+        stage.warehouse = new_warehouse()
+        stage.warehouse.begin()
     try:
         await broker.start()
         tasks.append(asyncio.create_task(_all(stage, names, played, progress)))
@@ -152,7 +165,9 @@ async def _play(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await broker.stop()
-    played.smoke = diagnose(View(recorder.transcript), declaration)
+        if stage.warehouse is not None:
+            await stage.warehouse.stop()
+    played.smoke = diagnose(played.view, declaration)
     played.round_trip = stage.round_trip
     return played
 
@@ -186,21 +201,8 @@ async def _finish(work: asyncio.Task[None], fallen: asyncio.Future[Broker]) -> N
     except ExceptionGroup as group:
         services, ours = group.split((ServiceError, LaunchError, aiomqtt.MqttError))
         if services is None or ours is not None:
-            raise SuiteError(_reported(_first(ours or group))) from None
-        raise CutShortError(f"the scenarios could not be played, so nothing is judged: {_first(services)}") from None
-
-
-def _first(error: Exception) -> Exception:
-    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
-
-
-def _reported(error: Exception) -> str:
-    told = "".join(traceback.format_exception(error)).rstrip()
-    where = "; ".join(getattr(error, "__notes__", []))
-    return (
-        f"the suite itself has an error, which is not the connector's, so nothing is judged ({where}:"
-        f" {type(error).__name__}: {error}); please report it with this traceback:\n{told}"
-    )
+            raise SuiteError(own_fault(ours or group)) from None
+        raise CutShortError(f"the scenarios could not be played, so nothing is judged: {first(services)}") from None
 
 
 async def _all(stage: Stage, names: list[str], played: Played, progress: Callable[[str], None]) -> None:
@@ -222,8 +224,9 @@ async def _all(stage: Stage, names: list[str], played: Played, progress: Callabl
         group.create_task(one("boot"))
         await stage.smoke_ended_or_passed()
         if stage.smoke_passed.is_set():
-            # A connector that runs already has to bear one after the other, and may not survive strange payloads.
-            for name in sorted(names, key="fuzz".__eq__):
+            # A connector that runs already has to bear one after the other, and may not survive strange payloads. The
+            # pipeline takes longest.
+            for name in sorted(names, key=lambda name: (name == "fuzz") - (name == "pipeline")):
                 if name != "boot":
                     group.create_task(one(name))
     if stage.attached is not None and stage.smoke_passed.is_set():

@@ -17,6 +17,8 @@ from typing import cast
 
 import psutil
 
+from iot2mqtt_conformance.guardian import guardian
+
 LONGEST_LINE = 4096
 """Bytes of a line that are kept; the rest of it is counted."""
 KEPT_LINES = 50
@@ -172,7 +174,7 @@ class Process:
                 lambda: _Child(streams, self._end),
                 *self._command,
                 cwd=self._cwd,
-                env=self._env,
+                env={**self._env, **guardian().environment()},
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
             )

@@ -22,6 +22,8 @@ RECOVERY = 10.0
 """Seconds from the broker's return until the connector is back."""
 COMMAND_TIMEOUT = 500
 """The `timeout` of a command for a slow device, in milliseconds."""
+HELD_UP = 0.25
+"""Seconds for which a slow device must not answer, so that anything can be judged by it."""
 CLOCK_TOLERANCE = 5.0
 """Seconds between a timestamp and its publication."""
 LONGEST_RETRY = 60.0

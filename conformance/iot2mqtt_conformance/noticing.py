@@ -24,3 +24,9 @@ def publishing(topic: str) -> Callable[[Record], bool]:
 def saying(topic: str) -> Callable[[Record], bool]:
     """Return a predicate: the connector publishes on a topic, and not for want of an acknowledgement."""
     return lambda record: is_publish(record, topic) and not record.data["dup"]
+
+
+def acknowledging(message: Record) -> Callable[[Record], bool]:
+    """Return a predicate: the broker has a message of the connector, which has QoS 1."""
+    wanted = {"type": "PUBACK", "dir": "b2c", "conn": message.data["conn"], "id": message.data["id"]}
+    return lambda record: record.kind == "packet" and wanted.items() <= record.data.items()

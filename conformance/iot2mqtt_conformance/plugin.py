@@ -33,6 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="`local` (mosquitto on this machine), `embedded` (amqtt from pip), `docker` (mosquitto in a container) or"
         " `auto` (the first that works)",
     )
+    add(
+        "--iot2mqtt-pipeline",
+        choices=["auto", "on", "off"],
+        default="auto",
+        help="follow states through Kafka into PostgreSQL, which are started for it from the same services: `auto`"
+        " where conformance.toml has the feature `pipeline`, `on` whatever it has, `off` never",
+    )
     add("--iot2mqtt-clauses", default="*", metavar="GLOB", help="only these clauses, e.g. 'I2M-CMD-*'")
     add("--iot2mqtt-strict", action="store_true", help="a SHOULD that is not honoured fails the run")
     add(

@@ -196,16 +196,7 @@ class Rig:
         """Write down what the scenario does, for the judges to relate the wire to."""
         if announce:
             names = {"instance": self.instance, "base": self.base, "root": self.root, "port": self.proxy.port}
-            setting = {
-                "username": self.setting.username,
-                "password": self.setting.password,
-                "interval": self.setting.interval,
-                "qos": 1 if self.setting.qos is None else self.setting.qos,
-                "retain": self.setting.retain != "false",
-                "keepalive": self.setting.keepalive,
-                "log_level": self.setting.log_level,
-            }
-            return self.stage.recorder.add(self.run, "run", **names, **setting, **facts)
+            return self.stage.recorder.add(self.run, "run", **names, **self.setting.facts(), **facts)
         return self.stage.recorder.add(self.run, "step", name=name, **facts)
 
     @property

@@ -48,3 +48,15 @@ class Setting:
     groups: tuple[Mapping[str, Any], ...] = ()
     retained: Mapping[str, bytes] = field(default_factory=dict)
     healthy: bool = False
+
+    def facts(self) -> dict[str, Any]:
+        """Return what judges are to know of it."""
+        return {
+            "username": self.username,
+            "password": self.password,
+            "interval": self.interval,
+            "qos": 1 if self.qos is None else self.qos,
+            "retain": self.retain != "false",
+            "keepalive": self.keepalive,
+            "log_level": self.log_level,
+        }

@@ -1,10 +1,14 @@
-"""One playing for all xdist workers: the first plays and writes the transcript, the others read it."""
+"""One playing for all xdist workers: the first plays and writes the transcript, the others read it.
+
+Where it cannot be played, they read why.
+"""
 
 import fcntl
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
+from iot2mqtt_conformance.fault import FaultError
 from iot2mqtt_conformance.transcript import Transcript, load
 
 
@@ -14,7 +18,11 @@ def folder_of(test_run: str) -> Path:
 
 
 def shared(test_run: str, declaration: Path, play: Callable[[], Transcript]) -> Transcript:
-    """Play, or read what another worker has played for the same declaration."""
+    """Play, or read what another worker has played for the same declaration.
+
+    Raises:
+        FaultError: It cannot be played, as this worker or another one has found.
+    """
     folder = folder_of(test_run)
     folder.mkdir(mode=0o700, exist_ok=True)
     with _file(folder, declaration, "lock").open("w") as lock:
@@ -22,7 +30,14 @@ def shared(test_run: str, declaration: Path, play: Callable[[], Transcript]) -> 
         found = read(test_run, declaration)
         if found is not None:
             return found
-        transcript = play()
+        fault = _file(folder, declaration, "fault")
+        if fault.exists():
+            raise FaultError(fault.read_text(encoding="utf-8"))
+        try:
+            transcript = play()
+        except FaultError as error:
+            fault.write_text(str(error), encoding="utf-8")
+            raise
         part = _file(folder, declaration, "part")
         part.write_text(transcript.dump(), encoding="utf-8")
         part.replace(_file(folder, declaration, "ndjson"))

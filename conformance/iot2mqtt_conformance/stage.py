@@ -10,6 +10,7 @@ from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.launch_image import AT_ONCE
 from iot2mqtt_conformance.observer import Observer
 from iot2mqtt_conformance.services.base import Broker
+from iot2mqtt_conformance.services.warehouse import Warehouse
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.transcript import Recorder
 
@@ -52,6 +53,7 @@ class Stage:
         image: The image of a connector that is started as one, once it is there.
         turn: Held by a container that starts.
         attached: The connector that runs already, where none is launched.
+        warehouse: Kafka and the database, where the pipeline is judged.
     """
 
     declaration: Declaration
@@ -65,6 +67,7 @@ class Stage:
     image: str = ""
     turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     attached: Attachment | None = None
+    warehouse: Warehouse | None = None
     smoke_passed: asyncio.Event = field(default_factory=asyncio.Event)
     smoke_ended: asyncio.Event = field(default_factory=asyncio.Event)
 

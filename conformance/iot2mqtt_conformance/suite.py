@@ -6,6 +6,7 @@ import random
 import shlex
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,9 @@ from iot2mqtt_conformance.adoption.attach import Attached
 from iot2mqtt_conformance.adoption.target import EXAMPLE, Target, TargetError, TheirBroker, parse_target
 from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.declaration import Declaration, DeclarationError, load
-from iot2mqtt_conformance.judging import CutShortError, Played, SuiteError, attached, judge, judged, needed, play
-from iot2mqtt_conformance.preparing import PrepareError, prepare
+from iot2mqtt_conformance.fault import FaultError, told
+from iot2mqtt_conformance.judging import Played, attached, judge, judged, needed, play
+from iot2mqtt_conformance.preparing import prepare
 from iot2mqtt_conformance.report import files
 from iot2mqtt_conformance.report.data import Judged
 from iot2mqtt_conformance.report.redact import masked
@@ -30,7 +32,6 @@ from iot2mqtt_conformance.smoke import diagnose
 from iot2mqtt_conformance.transcript import Origin, Transcript, TranscriptError
 from iot2mqtt_conformance.transcript import load as load_transcript
 from iot2mqtt_conformance.verdict import Outcome, Ruling, Standing, Verdict, rule
-from iot2mqtt_conformance.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 CUT_SHORT = 3
 FAILED = 1
+FAULT = "iot2mqtt_fault"
+"""The property of an item that says why nothing is judged."""
 SEED_RANGE = 2**31
 JUDGED = frozenset(
     {Standing.PASS, Standing.FAIL, Standing.WARNING, Standing.EXPECTED_FAILURE, Standing.UNEXPECTED_PASS}
@@ -59,6 +62,15 @@ def _declarations(arguments: list[str], *, attached: bool) -> dict[Path, Declara
         return {path.resolve(): load(path, attached=attached) for path in paths if path.suffix == ".toml"}
     except DeclarationError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def piped(declaration: Declaration, asked: str) -> Declaration:
+    """Return a declaration with or without the feature `pipeline`, as --iot2mqtt-pipeline asks for."""
+    if asked == "on":
+        return replace(declaration, features=declaration.features | {"pipeline"})
+    if asked == "off":
+        return replace(declaration, left_out={"pipeline": "left out by --iot2mqtt-pipeline=off"})
+    return declaration
 
 
 def _recorded(file: str | None, declarations: Iterable[Declaration]) -> Transcript | None:
@@ -97,6 +109,7 @@ class Suite:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         worker = getattr(config, "workerinput", None)
+        self._worker = worker is not None
         self._test_run: str | None = worker["testrunuid"] if worker else None
         self._played: dict[Path, tuple[Declaration, Played]] = {}
         self._rulings: dict[Path, dict[str, Ruling]] = {}
@@ -106,7 +119,9 @@ class Suite:
         self._unproved = 0
         self.clauses = _chosen_clauses(config.getoption("--iot2mqtt-clauses"))
         self._target = self._their_broker()
-        self.declarations = _declarations(config.args, attached=self._target is not None)
+        self._pipeline: str = config.getoption("--iot2mqtt-pipeline")
+        declared = _declarations(config.args, attached=self._target is not None)
+        self.declarations = {path: piped(one, self._pipeline) for path, one in declared.items()}
         self._transcript = _recorded(config.getoption("--iot2mqtt-transcript"), self.declarations.values())
         self._folder = None if worker else _writable(config.getoption("--iot2mqtt-report"))
         self.seed = self._seed(worker)
@@ -160,23 +175,23 @@ class Suite:
     def _keep(self, declaration: Declaration, transcript: Transcript) -> Played:
         """Keep what happened; a diagnosis is made of what is written down, as every verdict is."""
         origin = transcript.origin
-        smoke = diagnose(View(transcript), declaration)
-        played = Played(transcript, smoke, origin.scenarios, origin.round_trip)
+        played = Played(transcript, None, origin.scenarios, origin.round_trip)
+        with told("in the diagnosis"):
+            played.smoke = diagnose(played.view, declaration)
         self._played[declaration.path] = (declaration, played)
         return played
 
     def _fresh(self, declaration: Declaration, chosen: list[str]) -> Transcript:
-        try:
-            if self._test_run is None:
+        def play_it() -> Transcript:
+            with told(f"while {declaration.name} was played"):
                 return self._play(declaration, chosen)
-            return shared(self._test_run, declaration.path, lambda: self._play(declaration, chosen))
-        except (PrepareError, ServiceError, CutShortError, SuiteError) as error:
-            pytest.exit(str(error), returncode=CUT_SHORT)
+
+        return play_it() if self._test_run is None else shared(self._test_run, declaration.path, play_it)
 
     def _play(self, declaration: Declaration, chosen: list[str]) -> Transcript:
         """Play, and return what happened without the secrets in it: judges, reports and files see only that."""
         running = self._running(declaration)
-        declaration = declaration if running else prepare(declaration)
+        declaration = declaration if running else piped(prepare(declaration), self._pipeline)
         possible = running.scenarios if running else SCENARIOS
         number, done = len(needed(declaration, chosen, possible)), iter(range(1, SEED_RANGE))
 
@@ -184,12 +199,19 @@ class Suite:
             self._progress(f"played {next(done):>2}/{number} {line}")
 
         played = play(
-            declaration, chosen, new_broker=self.new_broker, seed=self.seed, progress=progress, running=running
+            declaration,
+            chosen,
+            new_broker=self.new_broker,
+            seed=self.seed,
+            progress=progress,
+            running=running,
+            services=self.config.getoption("--iot2mqtt-services"),
         )
+        behind = [r.data["said"] for r in played.transcript if r.kind == "services"]
         origin = Origin(
             connector=declaration.name,
             seed=self.seed,
-            services=self.services,
+            services="; pipeline: ".join([self.services, *behind]),
             scenarios=played.durations,
             round_trip=played.round_trip,
         )
@@ -219,9 +241,10 @@ class Suite:
     def ruling(self, declaration: Declaration, clause: Clause) -> Ruling:
         """Return the verdict on one clause, and what it means for the run."""
         played = self._played[declaration.path][1]
-        verdict = judge(clause, declaration, played)
+        with told(f"in the judge of {clause.id}"):
+            verdict = judge(clause, declaration, played)
         missing = [name for name in JUDGES[clause.id].scenarios if name not in played.durations]
-        if missing and not attached(View(played.transcript)) and verdict.outcome in (Outcome.PASS, Outcome.FAIL):
+        if missing and not attached(played.view) and verdict.outcome in (Outcome.PASS, Outcome.FAIL):
             seen = f"the transcript was recorded without {', '.join(missing)}: record it with this clause"
             verdict = Verdict(Outcome.NOT_RUN, seen=seen)
         ruling = rule(
@@ -238,6 +261,7 @@ class Suite:
         services = self.config.getoption("--iot2mqtt-services")
         parts = ["pytest", "--iot2mqtt-conformance", f"--iot2mqtt-seed={self.seed}"]
         parts += [f"--iot2mqtt-services={services}"] if services != "auto" else []
+        parts += [f"--iot2mqtt-pipeline={self._pipeline}"] if self._pipeline != "auto" else []
         parts += [f"--iot2mqtt-broker={EXAMPLE}"] if self._target is not None else []
         parts += ["--iot2mqtt-rough"] if self.config.getoption("--iot2mqtt-rough") else []
         parts += ["--iot2mqtt-strict"] if self.config.getoption("--iot2mqtt-strict") else []
@@ -266,9 +290,13 @@ class Suite:
             return None
         return "warned", "w", ("WARNED", {"yellow": True})
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count what was proved, so that nothing unproved can end in 0."""
+        """Count what was proved, so that nothing unproved can end in 0; end with what keeps anything from being."""
         properties = dict(report.user_properties)
+        if FAULT in properties and not self._worker:
+            self._forget()
+            pytest.exit(str(properties[FAULT]), returncode=CUT_SHORT)
         outcome = properties.get("iot2mqtt_outcome")
         if report.when != "call" or outcome is None:
             return
@@ -286,14 +314,22 @@ class Suite:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the verdicts by area, and write the report; under xdist that is the controller's work."""
-        if hasattr(self.config, "workerinput"):
+        if self._worker:
             return
+        try:
+            with told("in the summary"):
+                self._summarize(terminalreporter)
+        except FaultError as error:
+            pytest.exit(str(error), returncode=CUT_SHORT)
+
+    def _summarize(self, terminalreporter: pytest.TerminalReporter) -> None:
         self._gather()
         names = files.names([declaration.name for declaration, _ in self._played.values()])
         for name, (path, (declaration, played)) in zip(names, self._played.items(), strict=True):
             rulings = self._rulings.get(path, {})
             again = f"{self.again()} --iot2mqtt-connector={shlex.quote(str(declaration.path))}"
-            judged = Judged(declaration.name, played, rulings, self.seed, self.services, again)
+            services = played.transcript.origin.services
+            judged = Judged(declaration.name, played, rulings, self.seed, services, again)
             terminalreporter.section("IoT2MQTT conformance")
             for line in summary(judged):
                 terminalreporter.write_line(line)
@@ -318,7 +354,12 @@ class Suite:
             for clause in self.clauses:
                 if clause.id in reported:
                     self.ruling(declaration, clause)
-        shutil.rmtree(folder_of(self._test_run), ignore_errors=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove what the workers have shared."""
+        if self._test_run is not None:
+            shutil.rmtree(folder_of(self._test_run), ignore_errors=True)
 
     @staticmethod
     def _write(terminalreporter: pytest.TerminalReporter, folder: Path, name: str, judged: Judged) -> None:

@@ -31,6 +31,7 @@ class Publication:
     Attributes:
         record: Where it stands in the transcript.
         suffix: The topic below the instance; None where the topic lies elsewhere.
+        levels: The levels of the suffix.
         text: The payload, or None where it is not UTF-8.
         value: The payload as strict JSON, or NOT_JSON.
     """
@@ -38,15 +39,11 @@ class Publication:
     record: Record
     topic: str
     suffix: str | None
+    levels: list[str]
     text: str | None
     value: Any
     qos: int
     retain: bool
-
-    @property
-    def levels(self) -> list[str]:
-        """The levels of the topic below the instance."""
-        return self.suffix.split("/") if self.suffix is not None else []
 
     @property
     def clears(self) -> bool:
@@ -79,7 +76,15 @@ class Run:
 
     def packets(self, kind: str, direction: str = "c2b") -> list[Record]:
         """Return the packets of a type, by default those of the connector."""
-        return [r for r in self.records if r.kind == "packet" and r.data["type"] == kind and r.data["dir"] == direction]
+        return self._packets.get((kind, direction), [])
+
+    @cached_property
+    def _packets(self) -> dict[tuple[str, str], list[Record]]:
+        found: dict[tuple[str, str], list[Record]] = {}
+        for record in self.records:
+            if record.kind == "packet":
+                found.setdefault((record.data["type"], record.data["dir"]), []).append(record)
+        return found
 
     @cached_property
     def publications(self) -> list[Publication]:
@@ -93,15 +98,23 @@ class Run:
 
     def states(self, device: str | None = None) -> list[Publication]:
         """Return the whole states, of one device or of all."""
-        return [p for p in self.publications if p.is_state() and device in (None, p.levels[1])]
+        return [p for p in self._states if device in (None, p.levels[1])]
+
+    @cached_property
+    def _states(self) -> list[Publication]:
+        return [p for p in self.publications if p.is_state()]
 
     def steps(self, name: str, **facts: Any) -> list[Record]:
         """Return what the scenario wrote down under a name, with these facts."""
-        return [
-            r
-            for r in self.records
-            if r.kind == "step" and r.data["name"] == name and all(r.data.get(k) == v for k, v in facts.items())
-        ]
+        return [r for r in self._steps.get(name, []) if all(r.data.get(k) == v for k, v in facts.items())]
+
+    @cached_property
+    def _steps(self) -> dict[str, list[Record]]:
+        found: dict[str, list[Record]] = {}
+        for record in self.records:
+            if record.kind == "step":
+                found.setdefault(record.data["name"], []).append(record)
+        return found
 
     def sent(self, probe: str) -> list[Record]:
         """Return what the scenario sent under a probe's name."""
@@ -148,7 +161,8 @@ def _publication(record: Record, root: str) -> Publication:
     text = data.get("payload")
     suffix = topic.removeprefix(root) if topic.startswith(root) else None
     value = NOT_JSON if text is None else strict_json(text)
-    return Publication(record, topic, suffix, text, value, data["qos"], data["retain"])
+    levels = suffix.split("/") if suffix is not None else []
+    return Publication(record, topic, suffix, levels, text, value, data["qos"], data["retain"])
 
 
 class View:

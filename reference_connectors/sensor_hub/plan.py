@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from iot2mqtt_sdk import BaseConnector, ConfigurationError
+from iot2mqtt_sdk import ConfigurationError, load_instance
 
 HOST = "127.0.0.1"
 PORTS = {"serial_handler": 5001, "http_poller": 5002, "state_aggregator": 5003}
@@ -54,12 +54,11 @@ def make_plan() -> Plan:
     Raises:
         ConfigurationError: One of them is missing or wrong; the message names it and the fault.
     """
-    instance = BaseConnector()  # reads all of that; it is not started
+    instance = load_instance()
     try:
         return _plan(instance.config)
     except ValueError as error:
-        file = f"instances/{instance.instance_id}.json"
-        raise ConfigurationError(f"the instance configuration {file} is malformed: {error}") from None
+        raise ConfigurationError(f"the instance configuration {instance.file} is malformed: {error}") from None
 
 
 def _plan(document: Mapping[str, Any]) -> Plan:

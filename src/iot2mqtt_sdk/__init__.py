@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Iot2MqttError,
         PayloadError,
     )
+    from iot2mqtt_sdk.instance import Instance, load_instance
     from iot2mqtt_sdk.properties import Property
 
 __all__ = [
@@ -29,20 +30,24 @@ __all__ = [
     "DeviceConfig",
     "GroupConfig",
     "InitializationError",
+    "Instance",
     "InstanceConfig",
     "Iot2MqttError",
     "MQTTClient",
     "PayloadError",
     "Property",
+    "load_instance",
 ]
 
 _HOMES = {
     "BaseConnector": "connector",
+    "Instance": "instance",
     "MQTTClient": "client",
     "Property": "properties",
     "DeviceConfig": "contract.instance",
     "GroupConfig": "contract.instance",
     "InstanceConfig": "contract.instance",
+    "load_instance": "instance",
 }
 
 

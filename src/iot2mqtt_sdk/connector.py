@@ -71,10 +71,7 @@ class BaseConnector:
 
     def __init__(self, config_path: str | None = None, instance_name: str | None = None) -> None:
         settings = load_settings()
-        name = instance_name or settings.instance_name or (Path(config_path).stem if config_path else None)
-        if name is None:
-            raise ConfigurationError("the instance has no name: set INSTANCE_NAME, or pass instance_name")
-        file = Path(config_path) if config_path else settings.path / "instances" / f"{name}.json"
+        file, name = configuration.locate(settings, config_path, instance_name)
         loaded = configuration.load(file, settings, name)
         self.__settings = loaded.settings
         self.__mask = Mask(

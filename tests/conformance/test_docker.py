@@ -9,20 +9,27 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
+import psycopg
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from iot2mqtt_conformance.clauses import JUDGES
-from iot2mqtt_conformance.declaration import DeclarationError, load
-from iot2mqtt_conformance.judging import judge, judged, play
+from iot2mqtt_conformance.declaration import Declaration, DeclarationError, load
+from iot2mqtt_conformance.judging import Played, judge, judged, play
 from iot2mqtt_conformance.ports import in_use
+from iot2mqtt_conformance.preparing import prepare
 from iot2mqtt_conformance.services import local
 from iot2mqtt_conformance.services.base import ServiceError
 from iot2mqtt_conformance.services.choose import choose
+from iot2mqtt_conformance.services.docker_warehouse import ContainerWarehouse
 from iot2mqtt_conformance.verdict import Outcome
-from tests.conformance import machine_image
+from tests.conformance import base_images, machine_image, service_images
 from tests.conformance.raw_client import Client
-from tests.conformance.suite_runs import REFERENCES, connector, run_suite
+from tests.conformance.recorded import changed, rebuilt
+from tests.conformance.suite_runs import REFERENCES, connector, copy_of, run_suite
 
 FAULT = machine_image.engine_fault()
 ENGINE = pytest.mark.skipif(FAULT is not None, reason=FAULT or "")
@@ -50,9 +57,9 @@ def kill_container(port: int) -> None:
     subprocess.run(["docker", "kill", name], check=True, capture_output=True)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def turn() -> Iterator[None]:
-    """One test at a time, also of several workers: what one leaves behind is seen by nobody else."""
+    """One test with containers at a time, also of several workers: what one leaves behind is seen by nobody else."""
     with (Path(gettempdir()) / "iot2mqtt-test-docker.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -60,12 +67,12 @@ def turn() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def broker_image() -> str:
-    return machine_image.make("broker", machine_image.broker_files(), {})
+    return machine_image.make("broker", machine_image.broker())
 
 
 @pytest.fixture(scope="module")
 def python_image() -> str:
-    return machine_image.make("python", machine_image.python_files(), machine_image.python_variables())
+    return machine_image.make("python-paho", machine_image.python())
 
 
 @pytest.fixture
@@ -144,6 +151,30 @@ def test_docker_mode_without_docker_is_one_sentence_and_no_green_run() -> None:
     assert "--iot2mqtt-services=local" in sentence
 
 
+@ENGINE
+@pytest.mark.soak
+@pytest.mark.usefixtures("in_docker")
+def test_kafka_and_a_database_in_containers_serve_until_they_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IOT2MQTT_IMAGE_KAFKA", machine_image.make("kafka", service_images.kafka()))
+    monkeypatch.setenv("IOT2MQTT_IMAGE_TIMESCALEDB", machine_image.make("postgres", service_images.postgres()))
+
+    async def scenario() -> None:
+        warehouse = ContainerWarehouse()
+        try:
+            store = await warehouse.ready()
+            assert addresses(int(store.kafka.rpartition(":")[2])) == {"127.0.0.1"}
+            assert addresses(store.database["port"]) == {"127.0.0.1"}
+            admin = AdminClient({"bootstrap.servers": store.kafka})
+            (made,) = admin.create_topics([NewTopic("lights", num_partitions=1)]).values()
+            await asyncio.to_thread(made.result, 30)
+            with psycopg.connect(**store.database) as connection:
+                assert connection.execute("SELECT current_database()").fetchone() == ("iot2mqtt",)
+        finally:
+            await warehouse.stop()
+
+    asyncio.run(scenario())
+
+
 # ---------------------------------------------------------------------- images
 RECIPE = """\
 FROM {base}
@@ -183,12 +214,17 @@ def image_folder(folder: Path, base: str, change: tuple[str, str] = ("", "")) ->
     return copy
 
 
-def failures(folder: Path) -> dict[str, str]:
-    """Judge the clauses of images, and return what each failed one saw."""
+def played_in(folder: Path) -> tuple[Declaration, Played]:
+    """Play what the clauses of images are judged by."""
     declaration = load(folder)
     new_broker, _ = choose("auto")
     played = play(declaration, IMAGE_CLAUSES, new_broker=new_broker, seed=7, progress=lambda _line: None)
     assert played.smoke is None, played.smoke
+    return declaration, played
+
+
+def failures(declaration: Declaration, played: Played) -> dict[str, str]:
+    """Judge the clauses of images, and return what each failed one saw."""
     verdicts = {clause.id: judge(clause, declaration, played) for clause in judged() if clause.id in IMAGE_CLAUSES}
     assert {verdict.outcome for verdict in verdicts.values()} <= {Outcome.PASS, Outcome.FAIL}
     return {name: verdict.seen for name, verdict in verdicts.items() if verdict.outcome is Outcome.FAIL}
@@ -199,7 +235,8 @@ def test_each_clause_of_images_has_a_mutant() -> None:
 
 
 @ENGINE
-@pytest.mark.slow
+@pytest.mark.usefixtures("turn")
+@pytest.mark.soak
 def test_a_connector_as_an_image_honours_every_clause_and_leaves_no_container(
     tmp_path: Path, python_image: str
 ) -> None:
@@ -209,21 +246,76 @@ def test_a_connector_as_an_image_honours_every_clause_and_leaves_no_container(
 
 
 @ENGINE
+@pytest.mark.usefixtures("turn")
 @pytest.mark.mutant
+@pytest.mark.soak
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_wrong_image_is_told_by_its_clause_alone(name: str, tmp_path: Path, python_image: str) -> None:
-    found = failures(image_folder(tmp_path, python_image, MUTANTS[name]))
+    found = failures(*played_in(image_folder(tmp_path, python_image, MUTANTS[name])))
     assert set(found) == {name.partition(".")[0]}, found
     assert leftovers() == []
 
 
 @ENGINE
+@pytest.mark.usefixtures("turn")
 def test_an_image_that_cannot_be_built_is_one_diagnosis(tmp_path: Path, python_image: str) -> None:
     folder = image_folder(tmp_path, python_image, ("WORKDIR /connector", "RUN exit 7"))
     result = run_suite("--iot2mqtt-clauses=I2M-IMG-*", cwd=folder)
     assert result.returncode == 1
     assert "docker build" in result.stdout
     assert "code: 7" in result.stdout
+
+
+SPOILT: list[tuple[str, str, dict[str, Any]]] = [
+    ("I2M-IMG-01", "image.files", {"writable": ["/app/instances"]}),
+    ("I2M-IMG-01", "image.files", {"changed": ["/connector/lights.log"]}),
+    ("I2M-IMG-02", "image.stopped", {"code": 137}),
+    ("I2M-IMG-02", "image.stopped", {"code": 1}),
+    ("I2M-IMG-03", "image", {"user": "0:0"}),
+    ("I2M-IMG-03", "image", {"healthcheck": False}),
+    ("I2M-IMG-03", "image", {"assigned": ["HUB_TOKEN"]}),
+    ("I2M-IMG-03", "image", {"files": ["/connector/.netrc"]}),
+    ("I2M-IMG-03", "image.health", {"status": "unhealthy"}),
+]
+"""Clauses, and facts of what a scenario has written down that break them."""
+
+
+def as_its_image(name: str, folder: Path) -> Path:
+    """Return a copy of a reference connector that is declared as the image of its Dockerfile."""
+    copy = copy_of(name, folder)
+    # The simulated devices are programs of this machine still.
+    prepare(load(copy))
+    file = copy / "conformance.toml"
+    text = re.sub(r"^prepare = .*\n", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    declared = f'image = "{base_images.build(name)}"'
+    file.write_text(re.sub(r"^command = .*$", declared, text, count=1, flags=re.MULTILINE), encoding="utf-8")
+    return copy
+
+
+def test_every_dockerfile_of_a_reference_connector_is_built_on_images_of_this_machine() -> None:
+    files = {file.parent.name: file.read_text(encoding="utf-8") for file in REFERENCES.glob("*/Dockerfile")}
+    assert set(base_images.BASES) == set(files)
+    for name, recipe in files.items():
+        arguments = set(re.findall(r"^ARG (\w+)=\S+:\S+$", recipe, re.MULTILINE))
+        assert arguments == set(base_images.BASES[name]), name
+        stages = {*re.findall(r" AS (\w+)$", recipe, re.MULTILINE), "scratch"}
+        named = set(re.findall(r"^FROM (\S+)", recipe, re.MULTILINE)) - stages
+        assert named == {f"${{{argument}}}" for argument in arguments}, name
+
+
+@ENGINE
+@pytest.mark.usefixtures("turn")
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "simple" else [pytest.mark.soak]) for name in base_images.BASES]
+)
+def test_the_image_of_a_reference_connector_honours_the_clauses_of_images(name: str, tmp_path: Path) -> None:
+    declaration, played = played_in(as_its_image(name, tmp_path))
+    assert failures(declaration, played) == {}
+    for clause, kind, facts in SPOILT:
+        records = [changed(r, **facts) if (r.run, r.kind) == ("image", kind) else r for r in played.transcript]
+        found = failures(declaration, Played(rebuilt(records, played.transcript.wall), None))
+        assert set(found) == {clause}, (kind, facts)
+    assert leftovers() == []
 
 
 @pytest.mark.parametrize(

@@ -108,20 +108,74 @@ def pytest_configure(config):
 """
 
 
-def test_an_error_in_a_scenario_is_told_once_and_as_the_suites_own(tmp_path: Path) -> None:
-    (tmp_path / "broken_scenario.py").write_text(BROKEN_SCENARIO, encoding="utf-8")
+BROKEN_JUDGE = """
+from dataclasses import replace
+from iot2mqtt_conformance.clauses import JUDGES
+
+
+def judge(view, declaration):
+    raise KeyError("no such thing")
+
+
+def pytest_configure(config):
+    JUDGES["I2M-STATUS-06"] = replace(JUDGES["I2M-STATUS-06"], function=judge)
+"""
+BROKEN_SUMMARY = """
+from iot2mqtt_conformance import suite
+
+
+def summary(judged):
+    raise KeyError("no such thing")
+
+
+def pytest_configure(config):
+    suite.summary = summary
+"""
+BROKEN_BROKER = """
+from iot2mqtt_conformance.services.base import Broker
+
+
+async def stop(self):
+    raise KeyError("no such thing")
+
+
+def pytest_configure(config):
+    Broker.stop = stop
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "where", "workers", "services"),
+    [
+        (BROKEN_SCENARIO, "in the scenario kill", "0", "local"),
+        (BROKEN_SCENARIO, "in the scenario kill", "2", "embedded"),
+        (BROKEN_JUDGE, "in the judge of I2M-STATUS-06", "0", "embedded"),
+        (BROKEN_JUDGE, "in the judge of I2M-STATUS-06", "2", "local"),
+        (BROKEN_SUMMARY, "in the summary", "0", "local"),
+        (BROKEN_SUMMARY, "in the summary", "1", "local"),
+        (BROKEN_BROKER, "while simple was played", "0", "embedded"),
+    ],
+)
+def test_an_error_of_the_suite_is_told_once_and_as_its_own(
+    tmp_path: Path, code: str, where: str, workers: str, services: str
+) -> None:
+    (tmp_path / "broken_suite.py").write_text(code, encoding="utf-8")
     result = run_suite(
         "-p",
-        "broken_scenario",
+        "broken_suite",
+        "-n",
+        workers,
+        f"--iot2mqtt-services={services}",
         "--iot2mqtt-clauses=I2M-STATUS-0[67]",
         cwd=REFERENCES / "simple",
         PYTHONPATH=str(tmp_path),
     )
-    assert result.returncode == 3, result.stdout
     said = result.stdout + result.stderr
+    assert result.returncode == 3, said
     assert said.count("the suite itself has an error") == 1
-    assert "in the scenario kill: KeyError: 'no such thing'" in said
-    assert "broken_scenario.py" in said
+    assert f"{where}: KeyError: 'no such thing'" in said
+    assert "broken_suite.py" in said
+    assert "INTERNALERROR" not in said
 
 
 def test_a_secret_of_the_command_line_is_not_shown_in_a_diagnosis(tmp_path: Path) -> None:

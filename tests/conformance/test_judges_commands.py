@@ -22,6 +22,7 @@ from tests.conformance.harmless_edits import topics
 from tests.conformance.suite_runs import REFERENCES
 from tests.conformance.tape import Tape
 
+RESPONSES = "cmd/response"
 often = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -185,6 +186,37 @@ def test_nothing_passes_where_the_connector_fell_silent(
             kept.append(record)
     tape.records = kept
     assert verdict(clause, tape, declaration).outcome is not Outcome.PASS
+
+
+def test_a_command_under_way_may_be_refused_when_the_launch_ends(
+    recorded: Transcript, declaration: Declaration
+) -> None:
+    """Right behind the answer that was waited for, and so very soon after the command."""
+    tape = tape_for("I2M-CMD-16", recorded)
+    slow, quick = (tape.step("trouble.beside", "send", probe=probe) for probe in ("slow_command", "beside_slow"))
+    end = tape.step("trouble.beside", "beside_end")
+    order = tape.records[slow].data["id"]
+    answers = {tape.value(place)["cmd_id"]: place for place in tape.published("trouble.beside", RESPONSES)}
+    answered = answers[tape.records[quick].data["id"]]
+    response = tape.records[answered]
+    topic = response.data["topic"].replace(tape.records[quick].data["device"], tape.records[slow].data["device"])
+    refused = {**tape.value(answered), "cmd_id": order, "status": "error"}
+    if order in answers:
+        tape.drop([answers[order]])
+    tape.records.insert(end + 1, Record(0, response.t, response.run, "packet", {**response.data, "topic": topic}))
+    tape.say(end + 1, refused)
+    assert verdict("I2M-CMD-16", tape, declaration).outcome is Outcome.PASS
+    # Where it was answered while the suite waited, the device was not slow at all.
+    tape.records.insert(end, tape.records.pop(end + 1))
+    assert "made slow" in verdict("I2M-CMD-16", tape, declaration).expected
+
+
+def test_what_happens_after_a_launch_that_did_not_come_to_its_end_proves_nothing(
+    recorded: Transcript, declaration: Declaration
+) -> None:
+    tape = tape_for("I2M-CMD-16", recorded)
+    tape.drop([tape.step("trouble.beside", "beside_end")])
+    assert verdict("I2M-CMD-16", tape, declaration).outcome is Outcome.FAIL
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from iot2mqtt_conformance.judging import play
 from iot2mqtt_conformance.services.choose import choose
 from iot2mqtt_conformance.transcript import Transcript
 from iot2mqtt_conformance.verdict import Outcome, Verdict
-from tests.conformance.device_edits import BREAKING, CLAUSES
+from tests.conformance.device_edits import BREAKING, CLAUSES, measured
 from tests.conformance.harmless_edits import HARMLESS
 from tests.conformance.suite_runs import REFERENCES
 from tests.conformance.tape import Tape
@@ -87,6 +87,27 @@ def test_a_harmless_edit_is_not_minded(edit: str, recorded: Transcript, declarat
         assert {clause: v for clause, v in found.items() if v.outcome is not Outcome.PASS} == {}
 
     check()
+
+
+@pytest.mark.parametrize(("round_trip", "outcome"), [(0.003, Outcome.FAIL), (0.1, Outcome.PASS)])
+def test_a_machine_that_was_seen_to_lag_may_make_everything_take_longer(
+    round_trip: float, outcome: Outcome, recorded: Transcript, declaration: Declaration
+) -> None:
+    tape = tape_for("I2M-STATE-08", recorded)
+    measured(tape, round_trip)
+    tape.retime("slow", lambda t: t * 1.6)
+    assert verdict("I2M-STATE-08", tape, declaration).outcome is outcome
+
+
+@pytest.mark.parametrize(("round_trip", "minded"), [(0.003, True), (0.1, False)])
+def test_a_machine_that_was_seen_to_lag_may_publish_late(
+    round_trip: float, minded: bool, recorded: Transcript, declaration: Declaration
+) -> None:
+    tape = tape_for("I2M-STATE-01", recorded)
+    measured(tape, round_trip)
+    # The clock of the transcript is set, so that everything seems to have been published later.
+    tape.wall += 5.5
+    assert ("from its publication" in verdict("I2M-PUB-03", tape, declaration).seen) is minded
 
 
 @pytest.mark.parametrize("clause", CLAUSES)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
+
 from iot2mqtt_conformance.launch import connector_environment
 from tests.conformance.suite_runs import REFERENCES
 from tests.sdk.brokers import Broker, Recorder
@@ -42,6 +44,27 @@ class Launched:
         values: dict[str, Any] = found.json["state"]
         return values
 
+    def errors(self, since: int = 0) -> set[str]:
+        """Return the devices of which there was an error."""
+        topics = (seen.topic.removeprefix(f"{self.seen.root}/").split("/") for seen in self.seen.all[since:])
+        return {levels[1] for levels in topics if levels[0] == "devices" and levels[-1] == "error"}
+
+    def child(self, text: str) -> psutil.Process | None:
+        """Return the child process whose command line holds a text, or None where there is none."""
+        for process in psutil.Process(self.program.process.pid).children():
+            try:
+                if text in " ".join(process.cmdline()):
+                    return process
+            except psutil.Error:
+                continue
+        return None
+
+    def family(self, *texts: str) -> list[psutil.Process]:
+        """Return the child processes with these texts, which must be there."""
+        found = [child for text in texts if (child := self.child(text)) is not None]
+        assert len(found) == len(texts), found
+        return found
+
     def availability(self, device: str, word: str, **how: Any) -> None:
         """Wait until a device is said to be online or offline."""
         self.seen.wait(f"devices/{device}/availability", lambda seen: seen.json == word, **how)
@@ -49,13 +72,13 @@ class Launched:
 
 @contextmanager
 def launched(
-    name: str, program: str, instance: Mapping[str, Any], *, broker: Broker, folder: Path
+    name: str, program: str, instance: Mapping[str, Any], *, broker: Broker, folder: Path, **variables: str
 ) -> Iterator[Launched]:
     """Run a connector once it is online, and end it."""
     base = f"house/{uuid4().hex}"
     with (
         closing(Recorder(broker.port, base)) as seen,
-        started(name, program, instance, broker=broker, folder=folder, base=base) as running,
+        started(name, program, instance, broker=broker, folder=folder, base=base, **variables) as running,
     ):
         seen.wait_status("online")
         yield Launched(running, seen)
@@ -63,7 +86,14 @@ def launched(
 
 @contextmanager
 def started(
-    name: str, program: str, instance: Mapping[str, Any], *, broker: Broker, folder: Path, base: str = "house"
+    name: str,
+    program: str,
+    instance: Mapping[str, Any],
+    *,
+    broker: Broker,
+    folder: Path,
+    base: str = "house",
+    **variables: str,
 ) -> Iterator[Program]:
     """Run a connector, whether it will be online or not, and end it."""
     (folder / "instances").mkdir(parents=True, exist_ok=True)
@@ -76,7 +106,10 @@ def started(
             "MQTT_HOST": "127.0.0.1",
             "MQTT_PORT": str(broker.port),
             "MQTT_BASE_TOPIC": base,
+            # Connectors of several tests may be at one broker, and must not take each other's session over.
+            "MQTT_CLIENT_PREFIX": f"test{uuid4().hex[:8]}",
             "PYTHONUNBUFFERED": "1",
+            **variables,
         }
     )
     running = Program([sys.executable, program], cwd=REFERENCES / name, environment=environment)

@@ -1,44 +1,31 @@
 """Runs the sensor hub, or a part of it, for the tests."""
 
-import asyncio
 import http.client
 import json
 import subprocess
-import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from iot2mqtt_conformance.launch import Process, connector_environment
-from iot2mqtt_conformance.observer import Observer
+from iot2mqtt_conformance.launch import connector_environment
 from iot2mqtt_conformance.peripherals import placed
 from iot2mqtt_conformance.ports import free_port
-from iot2mqtt_conformance.services.choose import choose
 from tests.conformance.suite_runs import REFERENCES
+from tests.reference_connectors.launched import Launched, launched, simulated
+from tests.sdk.brokers import Broker
 
 HUB = REFERENCES / "sensor_hub"
-ROOT = "IoT2mqtt/v1/instances/hub"
 PATIENCE = 30.0
 CHILDREN = ("serial_handler.py", "http_poller/index.js", "state_aggregator.py", "mqtt_bridge.py")
 
 
 # ---------------------------------------------------------------- parts
-@contextmanager
-def simulator(port: int, *flags: str) -> Iterator[None]:
+def simulator(port: int, *flags: str) -> AbstractContextManager[object]:
     """Run the simulated instrument and detectors."""
-    command = [sys.executable, "simulator.py", "serve", "--port", str(port), *flags]
-    with subprocess.Popen(command, cwd=HUB, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert "the instrument is at" in process.stdout.readline()
-        try:
-            yield
-        finally:
-            process.terminate()
+    return simulated(HUB.name, "--port", str(port), *flags)
 
 
 def fault(port: int, sensor: str, what: str = "") -> None:
@@ -135,59 +122,6 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 
 
 # ---------------------------------------------------------------- the whole
-class RunningHub:
-    """The hub as a program, and everything that it has published."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.messages: list[tuple[str, str]] = []
-        self.lines: list[str] = []
-        self.process: Process
-        self._news = asyncio.Event()
-
-    def __call__(self, topic: str, payload: bytes, *, retained: bool) -> None:
-        del retained
-        self.messages.append((topic.removeprefix(f"{ROOT}/"), payload.decode()))
-        self._news.set()
-
-    @property
-    def mark(self) -> int:
-        """How many messages there are by now."""
-        return len(self.messages)
-
-    async def until(self, wanted: Callable[[str, str], bool], *, since: int = 0, seconds: float = PATIENCE) -> str:
-        """Wait for a message, and return its payload."""
-        async with asyncio.timeout(seconds):
-            while True:
-                for topic, payload in self.messages[since:]:
-                    if wanted(topic, payload):
-                        return payload
-                self._news.clear()
-                await self._news.wait()
-
-    async def status(self, word: str, *, since: int = 0) -> None:
-        """Wait for a status."""
-        await self.until(lambda topic, payload: (topic, payload) == ("status", word), since=since)
-
-    async def state(self, device: str, *, since: int = 0) -> dict[str, Any]:
-        """Wait for a state of a device that is there, and return it."""
-        found: dict[str, Any] = json.loads(
-            await self.until(lambda topic, _: topic == f"devices/{device}/state", since=since)
-        )
-        return found
-
-    async def error(self, device: str, *, since: int, says: str = "") -> str:
-        """Wait for an error of a device."""
-        return await self.until(
-            lambda topic, payload: topic == f"devices/{device}/error" and says in payload, since=since
-        )
-
-    def child(self, text: str) -> psutil.Process:
-        """Return the process below the hub whose command line holds a text."""
-        (found,) = [p for p in psutil.Process(self.process.pid).children() if text in " ".join(p.cmdline())]
-        return found
-
-
 def instance(port: int, **changes: Any) -> dict[str, Any]:
     """Return the example instance, with sensors at a port, and quick."""
     document: dict[str, Any] = placed(
@@ -199,43 +133,27 @@ def instance(port: int, **changes: Any) -> dict[str, Any]:
     return {**document, **changes}
 
 
-def environment(folder: Path, document: Mapping[str, Any], broker: tuple[str, int]) -> dict[str, str]:
-    """Write an instance file, and return the environment that leads to it."""
-    for name in ("instances", "temporary"):
-        (folder / name).mkdir()
-    (folder / "instances" / "hub.json").write_text(json.dumps(document), encoding="utf-8")
-    given = {"IOT2MQTT_PATH": folder, "INSTANCE_NAME": "hub", "TMPDIR": folder / "temporary"}
-    address = {"MQTT_HOST": broker[0], "MQTT_PORT": broker[1]}
-    return connector_environment({name: str(value) for name, value in {**given, **address}.items()})
+def temporary(folder: Path) -> Path:
+    """Return where a hub of this folder keeps what it has at run time."""
+    made = folder / "temporary"
+    made.mkdir(exist_ok=True)
+    return made
 
 
-@asynccontextmanager
-async def running(folder: Path, **changes: Any) -> AsyncIterator[RunningHub]:
-    """Run a broker, the sensors, and the hub until it is online with a state of every device."""
-    broker = choose("local")[0]()
-    await broker.start()
-    hub = RunningHub(free_port())
-    document = instance(hub.port, **changes)
-    try:
-        with simulator(hub.port, "--calm"):
-            async with Observer((broker.host, broker.port), hub) as observer:
-                for suffix in ("status", "+/+/error", "+/+/state", "+/+/availability"):
-                    await observer.follow(f"{ROOT}/{suffix}")
-                env = environment(folder, document, (broker.host, broker.port))
-                hub.process = Process(
-                    [sys.executable, "main.py"],
-                    cwd=HUB,
-                    env=env,
-                    label="hub",
-                    on_line=lambda _stream, line: hub.lines.append(line),
-                )
-                await hub.process.start()
-                try:
-                    await hub.status("online")
-                    for device in document["devices"]:
-                        await hub.state(device["device_id"])
-                    yield hub
-                finally:
-                    await hub.process.close()
-    finally:
-        await broker.stop()
+@contextmanager
+def hub(broker: Broker, folder: Path, port: int, **changes: Any) -> Iterator[Launched]:
+    """Run the hub until it is online with a state of every device; its sensors are at a port."""
+    document = instance(port, **changes)
+    variables = {"TMPDIR": str(temporary(folder))}
+    with launched(HUB.name, "main.py", document, broker=broker, folder=folder, **variables) as house:
+        for device in document["devices"]:
+            house.state_since(0, device["device_id"])
+        yield house
+
+
+@contextmanager
+def hub_and_sensors(broker: Broker, folder: Path, **changes: Any) -> Iterator[tuple[Launched, int]]:
+    """Run the sensors and the hub, and yield the hub and the port of the sensors."""
+    port = free_port()
+    with simulator(port, "--calm"), hub(broker, folder, port, **changes) as house:
+        yield house, port

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,40 +38,43 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield one
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
-    """The port of a pump house that runs."""
-    number = free_port()
-    with simulated(NAME, "--port", str(number)):
-        yield number
-
-
-@pytest.fixture
-def house(broker: Broker, port: int, tmp_path: Path) -> Iterator[Launched]:
+@contextmanager
+def pumping(broker: Broker, folder: Path) -> Iterator[tuple[Launched, int]]:
+    """Run a pump house and the connector; yield the connector, and the port of the pump house."""
+    port = free_port()
     # A long interval: what is told in time is not told by a poll that happens to come.
     instance = {**read("conformance/instance.json"), "update_interval": 60}
     instance["connection"] = {"host": "127.0.0.1", "port": port}
-    with launched(NAME, "supervisor.py", instance, broker=broker, folder=tmp_path) as one:
+    with (
+        simulated(NAME, "--port", str(port)),
+        launched(NAME, "supervisor.py", instance, broker=broker, folder=folder) as house,
+    ):
         for device in ("pump1", "pump2", "gate1"):
-            one.availability(device, "online")
-        yield one
+            house.availability(device, "online")
+        yield house, port
 
 
-def child(house: Launched, name: str) -> psutil.Process | None:
-    """Return a process of the connector, or None where it does not run."""
-    for process in psutil.Process(house.program.process.pid).children():
-        try:
-            if f"{name}.py" in " ".join(process.cmdline()):
-                return process
-        except psutil.Error:
-            continue
-    return None
+@pytest.fixture
+def mortal(broker: Broker, tmp_path: Path) -> Iterator[tuple[Launched, int]]:
+    """A connector whose processes one test may kill."""
+    with pumping(broker, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def house(mortal: tuple[Launched, int]) -> Launched:
+    return mortal[0]
+
+
+@pytest.fixture(scope="module")
+def steady(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launched, int]]:
+    """A connector that tests share which leave its processes alone."""
+    with pumping(broker, tmp_path_factory.mktemp("steady")) as found:
+        yield found
 
 
 def kill(house: Launched, name: str) -> None:
-    victim = child(house, name)
-    assert victim is not None
-    victim.kill()
+    house.family(f"{name}.py")[0].kill()
 
 
 @pytest.mark.parametrize("worker", ["poller", "listener"])
@@ -91,7 +95,7 @@ def test_a_worker_that_is_killed_is_told_of_and_comes_back(house: Launched, work
 
 
 def test_a_bridge_that_is_killed_is_told_of_by_its_last_will_and_comes_back(house: Launched) -> None:
-    poller = child(house, "poller")
+    poller = house.child("poller.py")
     since = house.seen.mark()
     kill(house, "bridge")
     house.seen.wait_status("offline", since=since, seconds=REPORTED_WITHIN)
@@ -99,17 +103,18 @@ def test_a_bridge_that_is_killed_is_told_of_by_its_last_will_and_comes_back(hous
     for device in ("pump1", "gate1"):
         house.state_since(since, device)
     assert house.seen.command("pump1", {"speed": 33})["status"] == "success"
-    assert child(house, "poller") == poller
+    assert house.child("poller.py") == poller
 
 
 def test_a_worker_that_dies_again_and_again_is_started_less_and_less_often(house: Launched) -> None:
     for delay in ("0.5", "1.0", "2.0"):
-        wait_until(lambda: child(house, "listener"))
+        wait_until(lambda: house.child("listener.py"))
         kill(house, "listener")
         house.error("gate1", f"started again in {delay} s")
 
 
-def test_a_command_in_flight_is_answered_when_its_worker_dies(house: Launched, port: int) -> None:
+def test_a_command_in_flight_is_answered_when_its_worker_dies(mortal: tuple[Launched, int]) -> None:
+    house, port = mortal
     told(NAME, port, "slow", "pump1", "4")
     since = house.seen.mark()
     house.seen.publish("devices/pump1/cmd", {"id": "doomed", "values": {"speed": 10}, "timeout": 20_000})
@@ -143,7 +148,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(house: Launched) -> None:
 
 
 def test_a_worker_that_does_not_stop_is_killed_in_time(house: Launched) -> None:
-    stuck = child(house, "poller")
+    stuck = house.child("poller.py")
     assert stuck is not None
     os.kill(stuck.pid, signal.SIGSTOP)
     code, seconds = house.program.signal(signal.SIGTERM)
@@ -159,7 +164,8 @@ def test_a_configuration_at_fault_ends_all_processes_with_its_code(broker: Broke
 
 
 @pytest.mark.parametrize("way", ["half", "nothing", "broken", "text", "huge"])
-def test_an_answer_that_is_spoiled_is_told_of_and_the_next_one_is_taken(house: Launched, port: int, way: str) -> None:
+def test_an_answer_that_is_spoiled_is_told_of_and_the_next_one_is_taken(steady: tuple[Launched, int], way: str) -> None:
+    house, port = steady
     told(NAME, port, "spoil", "pump1", way)
     since = house.seen.mark()
     house.seen.publish("devices/pump1/get", b"")
@@ -170,7 +176,10 @@ def test_an_answer_that_is_spoiled_is_told_of_and_the_next_one_is_taken(house: L
 
 
 @pytest.mark.parametrize("way", ["half", "broken", "text", "huge"])
-def test_a_line_unasked_that_is_spoiled_is_told_of_and_listening_goes_on(house: Launched, port: int, way: str) -> None:
+def test_a_line_unasked_that_is_spoiled_is_told_of_and_listening_goes_on(
+    steady: tuple[Launched, int], way: str
+) -> None:
+    house, port = steady
     since = house.seen.mark()
     told(NAME, port, "spoil", "gate1", way)
     house.error("gate1", "the controller", since=since)
@@ -195,7 +204,8 @@ def test_the_files_of_the_connector_are_what_the_project_takes() -> None:
     assert [device.device_id for device in instance.devices] == ["pump1", "pump2", "gate1"]
 
 
-def test_the_action_lists_the_devices_and_says_where_nothing_answers(port: int) -> None:
+def test_the_action_lists_the_devices_and_says_where_nothing_answers(steady: tuple[Launched, int]) -> None:
+    port = steady[1]
     answer = called(NAME, "validate", host="127.0.0.1", port=port)
     assert {"address": "gate1", "type": "gate"} in answer["result"]["devices"]
     refusal = called(NAME, "validate", host="127.0.0.1", port=1)

@@ -1,14 +1,12 @@
 """The sensor hub as a whole: processes that die, sensors that misbehave, and wrong settings."""
 
-import asyncio
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGINT, SIGSTOP, SIGTERM, Signals
 from typing import Any
 
 import psutil
@@ -19,17 +17,20 @@ from iot2mqtt_sdk.contract.instance import InstanceConfig
 from iot2mqtt_sdk.contract.manifest import Manifest
 from iot2mqtt_sdk.contract.setup import Setup
 from iot2mqtt_sdk.contract.setup_check import check
+from tests.reference_connectors.launched import started
 from tests.reference_connectors.sensor_hub_parts import (
     CHILDREN,
     HUB,
     PATIENCE,
-    RunningHub,
-    environment,
     fault,
+    hub,
+    hub_and_sensors,
     instance,
-    running,
     simulator,
+    temporary,
 )
+from tests.sdk.brokers import Broker, running
+from tests.sdk.workshop import Program
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
@@ -46,109 +47,88 @@ def read(name: str) -> Any:
     return json.loads((HUB / name).read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with running(Broker(tmp_path_factory.mktemp("broker"))) as one:
+        yield one
+
+
 # ---------------------------------------------------------------- processes that die
-@pytest.mark.parametrize("child", SERVED_BY)
-def test_a_killed_service_is_reported_for_its_devices_and_comes_back(tmp_path: Path, child: str) -> None:
-    async def play() -> None:
-        # Long pauses between polls: the death must be noticed although nobody asks meanwhile.
-        async with running(tmp_path, update_interval=4) as hub:
-            victim, since = hub.child(child), hub.mark
+def test_a_killed_service_is_reported_for_its_devices_and_comes_back(broker: Broker, tmp_path: Path) -> None:
+    # Long pauses between polls: the death must be noticed although nobody asks meanwhile.
+    with hub_and_sensors(broker, tmp_path, update_interval=4) as (house, _):
+        for child, devices in SERVED_BY.items():
+            (victim,), since = house.family(child), house.seen.mark()
             victim.kill()
-            async with asyncio.timeout(REPORTED_WITHIN):
-                for device in SERVED_BY[child]:
-                    await hub.error(device, since=since)
-            reported = hub.mark
+            for device in devices:
+                house.error(device, "", since=since, seconds=REPORTED_WITHIN)
+            reported = house.seen.mark()
             for device in DEVICES:
-                await hub.state(device, since=reported)
-            others = {topic for topic, _ in hub.messages[since:] if topic.endswith("/error")}
-            assert others == {f"devices/{device}/error" for device in SERVED_BY[child]}
-            assert hub.child(child).pid != victim.pid
-
-    asyncio.run(play())
+                house.state_since(reported, device)
+            assert house.errors(since) == set(devices)
+            assert house.family(child)[0].pid != victim.pid
 
 
-def test_a_killed_bridge_is_offline_by_its_last_will_and_comes_back(tmp_path: Path) -> None:
-    async def play() -> None:
-        async with running(tmp_path) as hub:
-            since = hub.mark
-            hub.child("mqtt_bridge.py").kill()
-            async with asyncio.timeout(REPORTED_WITHIN):
-                await hub.status("offline", since=since)
-            await hub.status("online", since=since)
-            for device in DEVICES:
-                await hub.state(device, since=hub.mark)
-
-    asyncio.run(play())
+def test_a_killed_bridge_is_offline_by_its_last_will_and_comes_back(broker: Broker, tmp_path: Path) -> None:
+    with hub_and_sensors(broker, tmp_path) as (house, _):
+        since = house.seen.mark()
+        house.family("mqtt_bridge.py")[0].kill()
+        house.seen.wait_status("offline", since=since, seconds=REPORTED_WITHIN)
+        house.seen.wait_status("online", since=since)
+        back = house.seen.mark()
+        for device in DEVICES:
+            house.state_since(back, device)
 
 
-@pytest.mark.slow
-def test_a_service_that_hangs_is_reported_too(tmp_path: Path) -> None:
-    async def play() -> None:
-        async with running(tmp_path, update_interval=30) as hub:
-            since, victim = hub.mark, hub.child("serial_handler.py")
-            victim.send_signal(SIGSTOP)
-            await hub.error("temp_living_room", since=since, says="does not answer")
-            victim.kill()
-
-    asyncio.run(play())
+@pytest.mark.soak
+def test_a_service_that_hangs_is_reported_too(broker: Broker, tmp_path: Path) -> None:
+    with hub_and_sensors(broker, tmp_path, update_interval=30) as (house, _):
+        (victim,), since = house.family("serial_handler.py"), house.seen.mark()
+        victim.send_signal(SIGSTOP)
+        house.error("temp_living_room", "does not answer", since=since)
+        victim.kill()
 
 
-def test_when_the_main_process_is_killed_nothing_of_the_hub_stays(tmp_path: Path) -> None:
-    async def play() -> None:
-        async with running(tmp_path) as hub:
-            family, since = [hub.child(text) for text in CHILDREN], hub.mark
-            os.kill(hub.process.pid or 0, SIGKILL)
-            await hub.status("offline", since=since)
-            _, alive = psutil.wait_procs(family, timeout=PATIENCE)
-            assert alive == []
-
-    asyncio.run(play())
+def test_when_the_main_process_is_killed_nothing_of_the_hub_stays(broker: Broker, tmp_path: Path) -> None:
+    with hub_and_sensors(broker, tmp_path) as (house, _):
+        family, since = house.family(*CHILDREN), house.seen.mark()
+        house.program.process.kill()
+        house.seen.wait_status("offline", since=since)
+        _, alive = psutil.wait_procs(family, timeout=PATIENCE)
+        assert alive == []
 
 
-@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
-def test_a_signal_stops_the_bridge_first_and_leaves_no_process_and_no_file(tmp_path: Path, number: int) -> None:
-    async def play() -> RunningHub:
-        async with running(tmp_path) as hub:
-            family, since = [hub.child(text) for text in CHILDREN], hub.mark
-            os.kill(hub.process.pid or 0, number)
-            await hub.status("offline", since=since)
-            await asyncio.wait_for(hub.process.exited.wait(), PATIENCE)
-            _, alive = psutil.wait_procs(family, timeout=PATIENCE)
-            assert alive == []
-            assert "error" not in {topic.rpartition("/")[2] for topic, _ in hub.messages[since:]}
-        return hub
-
-    hub = asyncio.run(play())
-    stopped = [found[1] for line in hub.lines if (found := re.search(r"stopped: ([\w-]+) \(exit status 0\)", line))]
+@pytest.mark.parametrize("number", [SIGTERM, pytest.param(SIGINT, marks=pytest.mark.soak)])
+def test_a_hub_listens_on_loopback_and_a_signal_stops_the_bridge_first_and_leaves_no_process_and_no_file(
+    broker: Broker, tmp_path: Path, number: Signals
+) -> None:
+    with hub_and_sensors(broker, tmp_path) as (house, _):
+        family, since = house.family(*CHILDREN), house.seen.mark()
+        ends = [end for child in family for end in child.net_connections("tcp")]
+        assert [end.laddr.ip for end in ends if end.status == psutil.CONN_LISTEN] == ["127.0.0.1"] * 3
+        house.program.signal(number)
+        house.seen.wait_status("offline", since=since)
+        _, alive = psutil.wait_procs(family, timeout=PATIENCE)
+        assert alive == []
+        assert house.errors(since) == set()
+    stopped = re.findall(r"stopped: ([\w-]+) \(exit status 0\)", house.program.log)
     assert stopped[:2] == ["mqtt-bridge", "state-aggregator"]
     assert sorted(stopped[2:]) == ["http-poller", "serial-handler"]
-    assert list((tmp_path / "temporary").iterdir()) == []
-
-
-def test_each_line_of_the_log_begins_with_its_process_and_every_service_listens_on_loopback_only(
-    tmp_path: Path,
-) -> None:
-    async def play() -> RunningHub:
-        async with running(tmp_path) as hub:
-            found = [c for text in CHILDREN for c in hub.child(text).net_connections("tcp")]
-            listening = [c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN]
-            assert listening == ["127.0.0.1"] * 3
-        return hub
-
-    lines = [line for line in asyncio.run(play()).lines if "Supervisor is running as root" not in line]
+    assert list(temporary(tmp_path).iterdir()) == []
+    lines = [line for line in house.program.lines if "Supervisor is running as root" not in line]
     names = {line.partition(" |")[0].strip() for line in lines}
     assert names == {"supervisord", "serial-handler", "http-poller", "state-aggregator", "mqtt-bridge"}
 
 
-@pytest.mark.slow
-def test_a_port_that_is_taken_ends_the_hub_with_1_and_a_reason(tmp_path: Path) -> None:
+@pytest.mark.soak
+def test_a_port_that_is_taken_ends_the_hub_with_1_and_a_reason(broker: Broker, tmp_path: Path) -> None:
     port = free_port()
     ports = {"serial_handler": 0, "http_poller": 0, "state_aggregator": port}
-    with simulator(port, "--calm"):
-        result = start(tmp_path, instance(port, config={"ports": ports}), seconds=120)
-    assert result.returncode == 1
-    assert f"127.0.0.1:{port} cannot be listened on" in result.stderr
-    assert "the hub ends" in result.stdout
+    with simulator(port, "--calm"), start(broker, tmp_path, instance(port, config={"ports": ports})) as program:
+        # supervisord tries it again and again, after longer and longer pauses.
+        assert program.process.wait(120) == 1
+        assert f"127.0.0.1:{port} cannot be listened on" in program.log
+        assert "the hub ends" in program.log
 
 
 # ---------------------------------------------------------------- sensors that misbehave
@@ -171,45 +151,37 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("sensor", FAULTS)
-def test_whatever_a_sensor_does_is_told_on_its_error_topic_and_over_when_it_ends(tmp_path: Path, sensor: str) -> None:
-    async def play() -> None:
-        async with running(tmp_path) as hub:
-            for what, code in FAULTS[sensor].items():
-                since = hub.mark
-                fault(hub.port, sensor, what)
-                await hub.error(sensor, since=since, says=code)
-                fault(hub.port, sensor)
-                await hub.state(sensor, since=hub.mark)
-            others = {topic for topic, _ in hub.messages if topic.endswith("/error")}
-            assert others == {f"devices/{sensor}/error"}
+def test_whatever_a_sensor_does_is_told_on_its_error_topic_and_over_when_it_ends(
+    broker: Broker, tmp_path: Path
+) -> None:
+    with hub_and_sensors(broker, tmp_path) as (house, port):
+        for sensor, faults in FAULTS.items():
+            begin = house.seen.mark()
+            for what, code in faults.items():
+                since = house.seen.mark()
+                fault(port, sensor, what)
+                house.error(sensor, code, since=since)
+                fault(port, sensor)
+                house.state(sensor)
+            assert house.errors(begin) == {sensor}
 
-    asyncio.run(play())
 
-
-def test_an_instrument_that_is_unplugged_is_used_again_when_it_is_back(tmp_path: Path) -> None:
-    async def play() -> None:
-        port = free_port()
-        connection = {"serial_port": f"tty-{port}", "serial_timeout": 0.2, "http_timeout": 0.5}
-        other = simulator(port, "--calm")
-        with other:
-            hub_runs = running(tmp_path, connection=connection)
-            hub = await hub_runs.__aenter__()
-        try:
-            await hub.error("temp_living_room", since=hub.mark, says="PORT_UNAVAILABLE")
-            with simulator(port, "--calm"):
-                await hub.state("temp_living_room", since=hub.mark)
-        finally:
-            await hub_runs.__aexit__(None, None, None)
-
-    asyncio.run(play())
+def test_an_instrument_that_is_unplugged_is_used_again_when_it_is_back(broker: Broker, tmp_path: Path) -> None:
+    port = free_port()
+    connection = {"serial_port": f"tty-{port}", "serial_timeout": 0.2, "http_timeout": 0.5}
+    with ExitStack() as stack:
+        with simulator(port, "--calm"):
+            house = stack.enter_context(hub(broker, tmp_path, port, connection=connection))
+        house.error("temp_living_room", "PORT_UNAVAILABLE")
+        stack.enter_context(simulator(port, "--calm"))
+        house.state("temp_living_room")
 
 
 # ---------------------------------------------------------------- settings
-def start(folder: Path, document: dict[str, Any], *, seconds: float = PATIENCE, **variables: str) -> Any:
-    env = {**environment(folder, document, ("127.0.0.1", 1)), **variables}
-    command = [sys.executable, "main.py"]
-    return subprocess.run(command, cwd=HUB, env=env, capture_output=True, text=True, timeout=seconds, check=False)
+def start(broker: Broker, folder: Path, document: dict[str, Any], **variables: str) -> AbstractContextManager[Program]:
+    """Start a hub of which nobody knows whether it will be online."""
+    given = {"TMPDIR": str(temporary(folder)), **variables}
+    return started(HUB.name, "main.py", document, broker=broker, folder=folder, **given)
 
 
 def sensor(**changes: Any) -> list[dict[str, Any]]:
@@ -233,21 +205,20 @@ def sensor(**changes: Any) -> list[dict[str, Any]]:
     ],
 )
 def test_a_wrong_instance_file_ends_the_hub_with_2_and_one_sentence(
-    tmp_path: Path, changes: dict[str, Any], says: str
+    broker: Broker, tmp_path: Path, changes: dict[str, Any], says: str
 ) -> None:
-    result = start(tmp_path, instance(1, **changes))
-    assert result.returncode == 2
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
+    with start(broker, tmp_path, instance(1, **changes)) as program:
+        assert program.wait() == 2
+    (line,) = program.lines
     assert line.startswith("main ")
-    assert "hub.json" in line
+    assert str(tmp_path / "instances" / "box.json") in line
     assert says in line
 
 
-def test_without_a_name_of_the_instance_it_ends_with_one_sentence(tmp_path: Path) -> None:
-    result = start(tmp_path, instance(1), INSTANCE_NAME="")
-    assert result.returncode == 2
-    assert "set INSTANCE_NAME" in result.stderr
+def test_without_a_name_of_the_instance_it_ends_with_one_sentence(broker: Broker, tmp_path: Path) -> None:
+    with start(broker, tmp_path, instance(1), INSTANCE_NAME="") as program:
+        assert program.wait() == 2
+    assert "set INSTANCE_NAME" in program.log
 
 
 # ---------------------------------------------------------------- files

@@ -89,11 +89,16 @@ def test_a_late_answer_is_not_taken_for_the_answer_to_the_next_question(tmp_path
 
 def test_some_of_the_simulated_readings_fail_by_themselves(tmp_path: Path) -> None:
     port = free_port()
+    good = 0
+    failed: list[str] = []
     with simulator(port), serial_handler(tmp_path, port) as own:
-        answers = [call(own, "/sensor/temp") for _ in range(300)]
-    failed = [answer["error"] for status, answer in answers if status != 200]
-    assert set(failed) == {"READ_ERROR"}
-    assert len(failed) < 60
+        # One in twenty fails.
+        while len(failed) < 2 and good < 600:
+            status, answer = call(own, "/sensor/temp")
+            good += status == 200
+            failed += [answer["error"]] if status != 200 else []
+    assert failed == ["READ_ERROR"] * 2
+    assert good > 0
 
 
 # ---------------------------------------------------------------- the poller

@@ -119,32 +119,33 @@ def play(folder: Path, scene: Callable[[House, int], Any], *options: str, **chan
         asyncio.run(run(port))
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_bulb_that_answers_badly_when_polled_is_reported_and_comes_back(tmp_path: Path, fault: str) -> None:
+def test_a_bulb_that_answers_badly_when_polled_is_reported_and_comes_back(tmp_path: Path) -> None:
     async def scene(house: House, port: int) -> None:
-        since = house.mark
-        tell(port, f"fault light1 {fault}")
-        error = await house.until("devices/light1/error", since=since)
-        assert error["error_code"] == "CONNECTION_FAILED"
-        assert f"127.0.0.1:{port}" in error["message"]
-        since = house.mark
-        await house.state("light1", since=since, power=True)
-        await house.state("light2", since=since)
+        for fault in FAULTS:
+            since = house.mark
+            tell(port, f"fault light1 {fault}")
+            error = await house.until("devices/light1/error", since=since)
+            assert (fault, error["error_code"]) == (fault, "CONNECTION_FAILED")
+            assert f"127.0.0.1:{port}" in error["message"]
+            since = house.mark
+            await house.state("light1", since=since, power=True)
+            await house.state("light2", since=since)
         assert house.told("devices/light2/error") == []
 
     play(tmp_path, scene, update_interval=OFTEN)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_bulb_that_answers_a_command_badly_fails_that_command_only(tmp_path: Path, fault: str) -> None:
+def test_a_bulb_that_answers_a_command_badly_fails_that_command_only(tmp_path: Path) -> None:
     async def scene(house: House, port: int) -> None:
-        tell(port, f"fault light1 {fault}")
-        answer = await house.command("light1", brightness=30)
-        assert answer["error"]["code"] == "device_error"
-        assert answer["error"]["retriable"] is True
-        await house.until("devices/light1/error", lambda body: body["error_code"] == "COMMAND_FAILED")
-        assert (await house.command("light1", brightness=31))["result"] == {"brightness": 31}
-        await house.state("light1", brightness=31)
+        for level, fault in enumerate(FAULTS, 30):
+            since = house.mark
+            tell(port, f"fault light1 {fault}")
+            answer = await house.command("light1", brightness=80)
+            assert (fault, answer["status"]) == (fault, "error")
+            assert (answer["error"]["code"], answer["error"]["retriable"]) == ("device_error", True)
+            await house.until("devices/light1/error", lambda body: body["error_code"] == "COMMAND_FAILED", since=since)
+            assert (await house.command("light1", brightness=level))["result"] == {"brightness": level}
+            await house.state("light1", brightness=level)
 
     play(tmp_path, scene, update_interval=NEVER)
 
@@ -160,7 +161,9 @@ def test_bulbs_that_go_wrong_by_chance_are_served_all_the_same(tmp_path: Path) -
     play(tmp_path, scene, "--no-quota", "--faults", "0.3", "--seed", "7", update_interval=0.1, timeout=0.3)
 
 
-def test_what_somebody_does_with_the_app_is_published_without_a_poll(tmp_path: Path) -> None:
+def test_what_somebody_does_with_the_app_is_published_without_a_poll_and_what_was_commanded_is_no_event(
+    tmp_path: Path,
+) -> None:
     async def scene(house: House, port: int) -> None:
         since = house.mark
         tell(port, "toggle light1")
@@ -168,18 +171,13 @@ def test_what_somebody_does_with_the_app_is_published_without_a_poll(tmp_path: P
         assert state["brightness"] == 50
         event = await house.until("devices/light1/events", since=since)
         assert (event["event"], event["data"]) == ("changed", {"power": False})
-
-    play(tmp_path, scene, update_interval=NEVER)
-
-
-def test_what_was_commanded_is_no_event(tmp_path: Path) -> None:
-    async def scene(house: House, port: int) -> None:
+        await house.command("light1", power=True)
         for brightness in range(20, 30):
             await house.command("light1", brightness=brightness, rgb=f"#0000{brightness}")
+        since = house.mark
         tell(port, "toggle light1")
-        await house.state("light1", power=False)
-        await house.until("devices/light1/events")
-        assert [event["data"] for event in house.told("devices/light1/events")] == [{"power": False}]
+        await house.until("devices/light1/events", since=since)
+        assert [event["data"] for event in house.told("devices/light1/events")] == [{"power": False}] * 2
 
     play(tmp_path, scene, update_interval=NEVER)
 
@@ -214,22 +212,21 @@ def test_brightness_switches_a_bulb_on_unless_it_is_to_be_off(tmp_path: Path) ->
     play(tmp_path, scene, update_interval=NEVER)
 
 
-@pytest.mark.parametrize(
-    ("device", "values", "code"),
-    [
-        ("white1", {"power": False, "rgb": "#ff0000"}, "unsupported_property"),
-        ("white1", {"power": False, "color_temp": 2000}, "invalid_value"),
-        ("light1", {"power": False, "rgb": "#ff000"}, "invalid_value"),
-        ("light1", {"rgb": "#ff0000", "color_temp": 2000}, "invalid_value"),
-        ("light1", {"color_mode": "rgb"}, "unsupported_property"),
-    ],
-)
-def test_what_a_bulb_cannot_do_is_refused_before_any_of_it_is_done(
-    tmp_path: Path, device: str, values: dict[str, Any], code: str
-) -> None:
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("white1", {"power": False, "rgb": "#ff0000"}, "unsupported_property"),
+    ("white1", {"power": False, "color_temp": 2000}, "invalid_value"),
+    ("light1", {"power": False, "rgb": "#ff000"}, "invalid_value"),
+    ("light1", {"rgb": "#ff0000", "color_temp": 2000}, "invalid_value"),
+    ("light1", {"color_mode": "rgb"}, "unsupported_property"),
+]
+
+
+def test_what_a_bulb_cannot_do_is_refused_before_any_of_it_is_done(tmp_path: Path) -> None:
     async def scene(house: House, port: int) -> None:
-        assert (await house.command(device, **values))["error"]["code"] == code
-        assert tell(port, f"last {device}") == []
+        for device, values, code in REFUSED:
+            answer = await house.command(device, **values)
+            assert (values, answer["error"]["code"]) == (values, code)
+            assert tell(port, f"last {device}") == []
 
     play(tmp_path, scene, update_interval=NEVER)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,41 +51,55 @@ class Home:
     def told(self, verb: str, *words: str) -> None:
         told(NAME, self._port, verb, *words)
 
+    def read(self, device: str) -> dict[str, Any]:
+        """Ask for a state."""
+        since = self.seen.mark()
+        self.seen.publish(f"devices/{device}/get", b"")
+        return self.house.state_since(since, device)
+
     def say(self, topic: str, payload: Any) -> None:
         """Say something as Zigbee2MQTT, or to it."""
         publish(self.broker, f"{self.base}/{topic}", payload if isinstance(payload, bytes) else json.dumps(payload))
 
 
-@pytest.fixture
-def contract(tmp_path: Path) -> Iterator[Broker]:
-    with running(Broker(tmp_path / "contract")) as broker:
+@contextmanager
+def at_home(
+    contract: Broker, folder: Path, *options: str, apart: Broker | None = None, **changes: Any
+) -> Iterator[Home]:
+    """Run stand-in and connector; with `apart` Zigbee2MQTT is at that broker."""
+    port, broker = free_port(), apart or contract
+    base = f"zigbee2mqtt/{port}"
+    where = ("--port", str(port), "--broker", str(broker.port), "--base", base)
+    connection = {"base_topic": base, **({"host": "127.0.0.1", "port": apart.port} if apart else {})}
+    instance = {**read("conformance/instance.json"), "connection": connection, **changes}
+    with (
+        simulated(NAME, *where, *options),
+        launched(NAME, "connector.py", instance, broker=contract, folder=folder) as house,
+    ):
+        for device in instance["devices"]:
+            if device["device_id"] in DEVICES:
+                house.availability(device["device_id"], "online")
+        yield Home(house, port, base, broker)
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with running(Broker(tmp_path_factory.mktemp("contract"))) as broker:
         yield broker
 
 
 @pytest.fixture
 def start(contract: Broker, tmp_path: Path) -> Iterator[Start]:
-    """Start stand-in and connector; with `apart` Zigbee2MQTT is at that broker."""
+    """Start stand-in and connector for one test."""
     with ExitStack() as stack:
-
-        def make(*options: str, apart: Broker | None = None, **changes: Any) -> Home:
-            port, broker = free_port(), apart or contract
-            base = f"zigbee2mqtt/{port}"
-            where = ("--port", str(port), "--broker", str(broker.port), "--base", base)
-            stack.enter_context(simulated(NAME, *where, *options))
-            connection = {"base_topic": base, **({"host": "127.0.0.1", "port": apart.port} if apart else {})}
-            instance = {**read("conformance/instance.json"), "connection": connection, **changes}
-            house = stack.enter_context(launched(NAME, "connector.py", instance, broker=contract, folder=tmp_path))
-            for device in instance["devices"]:
-                if device["device_id"] in DEVICES:
-                    house.availability(device["device_id"], "online")
-            return Home(house, port, base, broker)
-
-        yield make
+        yield lambda *options, **changes: stack.enter_context(at_home(contract, tmp_path, *options, **changes))
 
 
-@pytest.fixture
-def home(start: Start) -> Home:
-    return start()
+@pytest.fixture(scope="module")
+def home(contract: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """What tests share that leave the network as they have found it."""
+    with at_home(contract, tmp_path_factory.mktemp("home")) as one:
+        yield one
 
 
 # ---------------------------------------------------------------------- states and commands
@@ -134,11 +148,10 @@ def test_a_command_is_carried_out_and_its_values_come_back(home: Home, values: d
     ],
 )
 def test_what_a_device_does_not_expose_is_refused(home: Home, values: dict[str, Any], code: str) -> None:
-    answer = home.seen.command("lamp1", {"state": True, **values})
+    before = home.read("lamp1")
+    answer = home.seen.command("lamp1", {"state": not before["state"], **values})
     assert answer["error"]["code"] == code
-    since = home.seen.mark()
-    home.seen.publish("devices/lamp1/get", b"")
-    assert home.house.state_since(since, "lamp1")["state"] is False
+    assert home.read("lamp1") == before
 
 
 def test_a_press_becomes_an_event_and_no_state(home: Home) -> None:
@@ -146,11 +159,11 @@ def test_a_press_becomes_an_event_and_no_state(home: Home) -> None:
     home.told("press", "remote")
     event = home.seen.wait("devices/remote/events", since=since).json
     assert (event["event"], event["data"]) == ("single", {"property": "action"})
-    home.seen.publish("devices/remote/get", b"")
-    assert home.house.state_since(since, "remote") == {"battery": 97}
+    assert home.read("remote") == {"battery": 97}
 
 
-def test_what_zigbee2mqtt_logs_of_a_command_is_its_answer(home: Home) -> None:
+def test_what_zigbee2mqtt_logs_of_a_command_is_its_answer(start: Start) -> None:
+    home = start()
     since = home.seen.mark()
     home.told("slow", "lamp1", "30")
     home.seen.publish("devices/lamp1/cmd", {"id": "lost", "values": {"state": True}, "timeout": 20_000})
@@ -202,7 +215,8 @@ def test_a_zigbee2mqtt_that_is_nowhere_is_missed(contract: Broker, tmp_path: Pat
 
 
 # ---------------------------------------------------------------------- the network changes
-def test_a_device_that_is_renamed_is_served_under_its_new_name(home: Home) -> None:
+def test_a_device_that_is_renamed_is_served_under_its_new_name(start: Start) -> None:
+    home = start()
     since = home.seen.mark()
     home.say("bridge/request/device/rename", {"from": "lamp1", "to": "kitchen/ceiling"})
     home.house.state_since(since, "lamp1")
@@ -215,7 +229,8 @@ def test_a_device_that_is_renamed_is_served_under_its_new_name(home: Home) -> No
     assert home.house.state("lamp2")
 
 
-def test_a_device_that_leaves_is_offline_and_one_that_joins_is_offered(home: Home) -> None:
+def test_a_device_that_leaves_is_offline_and_one_that_joins_is_offered(start: Start) -> None:
+    home = start()
     since = home.seen.mark()
     home.say("bridge/request/device/remove", {"id": "lamp2"})
     assert home.seen.wait("devices/lamp2/events", since=since).json["event"] == "device_leave"

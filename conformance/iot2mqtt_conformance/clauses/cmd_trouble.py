@@ -1,18 +1,16 @@
 """I2M-CMD-14 to 16: devices that fail, and devices that do not answer."""
 
-from iot2mqtt_conformance.clauses.commanded import first_response, refusal, responses, status_of
+from iot2mqtt_conformance.clauses.commanded import first_response, refusal, responses, status_of, stopped_short
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.clauses.striking import Strike, slack, strike
 from iot2mqtt_conformance.declaration import Declaration
-from iot2mqtt_conformance.names import COMMAND_TIMEOUT
+from iot2mqtt_conformance.names import COMMAND_TIMEOUT, HELD_UP
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Outcome, Verdict, failed, passed
 from iot2mqtt_conformance.view import Run, View, strict_json
 
 GRACE = 0.5
 """Seconds after its limit in which a command must have been answered."""
-HELD_UP = 0.25
-"""Seconds for which a slow device must not answer, so that anything can be judged by it."""
 
 
 def _delivered(run: Run, sent: Record) -> Record:
@@ -113,7 +111,11 @@ def _answers(run: Run, sent: Record) -> list[Record]:
 def _held_up(found: Strike, slow: Record, quick: Record) -> Verdict | None:
     """Return the failure where a command had to wait for the one to the slow device, None where it had not."""
     given = _delivered(found.run, slow)
-    held = first_response(found.run, slow.data["id"])
+    end = found.run.steps("beside_end")
+    if not end:
+        return stopped_short(found.run, "beside_end")
+    # A command that is still under way when the launch ends may be answered or refused then, however soon that is.
+    held = next((p for p in responses(found.run, slow.data["id"]) if p.record.i < end[0].i), None)
     if held is not None and held.record.t - given.t < HELD_UP:
         return failed(
             f"{found.device} made slow by the stimulus device_slow",

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from iot2mqtt_conformance.clauses.registry import judges
+from iot2mqtt_conformance.clauses.striking import lag
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.names import CLOCK_TOLERANCE, RECOVERY
 from iot2mqtt_conformance.transcript import Record
@@ -55,13 +56,13 @@ def every_payload_is_json(view: View, _declaration: Declaration) -> Verdict:
 @judges("I2M-PUB-03", "boot", "staleness")
 def timestamps_are_aware_and_true(view: View, _declaration: Declaration) -> Verdict:
     """Every timestamp has an offset and is within 5 s of its publication, in every time zone."""
-    evidence = []
+    evidence, behind = [], lag(view)
     for run, publication in view.publications():
         if not isinstance(publication.value, dict) or "timestamp" not in publication.value:
             continue
         if publication.record.data["dup"]:  # sent again because its acknowledgement was lost: published before
             continue
-        fault = _timestamp_fault(publication.value["timestamp"], run, publication)
+        fault = _timestamp_fault(publication.value["timestamp"], run, publication, behind)
         if fault is not None:
             return failed(
                 f"an ISO 8601 timestamp with an offset, at most {CLOCK_TOLERANCE:.0f} s off (TZ={run.facts['tz']})",
@@ -86,12 +87,12 @@ def moment(stamp: Any) -> float | None:
         return None
 
 
-def _timestamp_fault(stamp: Any, run: Run, publication: Publication) -> str | None:
+def _timestamp_fault(stamp: Any, run: Run, publication: Publication, behind: float) -> str | None:
     time = moment(stamp)
     if time is None:
         return f"timestamp {stamp!r} on {publication.topic}"
     off = time - run.time(publication.record)
-    if off > CLOCK_TOLERANCE or off < -CLOCK_TOLERANCE - _held_back(run, publication.record):
+    if off > CLOCK_TOLERANCE or off < -CLOCK_TOLERANCE - behind - _held_back(run, publication.record):
         return f"timestamp {stamp!r} on {publication.topic}, {off:+.0f} s from its publication"
     return None
 

@@ -8,7 +8,7 @@ from typing import Any
 from iot2mqtt_conformance.declared_devices import Device
 from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET, showing
-from iot2mqtt_conformance.scenarios.refusals import all_answered, barrier_of, new_id
+from iot2mqtt_conformance.scenarios.refusals import all_answered, barrier_beside, new_id
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
 
@@ -71,7 +71,7 @@ async def _repeated(rig: Rig, device: Device) -> None:
     first, second = new_id("repeated"), new_id("between")
     body = _body(first, name, other)
     facts: dict[str, Any] = {"device": device.id, "property": name}
-    await rig.command(device.id, {name: one}, probe="repeated_preset")
+    barrier = await barrier_beside(rig, device, name, one)
     for order, text, value, probe in (
         (first, body, other, "repeated_first"),
         (second, _body(second, name, one), one, "repeated_between"),
@@ -81,6 +81,5 @@ async def _repeated(rig: Rig, device: Device) -> None:
         await rig.until(showing(topic, name, value), f"a state with {name}", since=since)
     for _ in range(REPEATS):
         await rig.send(f"devices/{device.id}/cmd", body, probe="repeated", id=first, value=other, **facts)
-    prop, value = barrier_of(device, name)
-    await rig.command(device.id, {prop: value if prop != name else one}, probe="repeated_barrier")
+    await rig.command(device.id, barrier, probe="repeated_barrier")
     await rig.get(device.id, probe="repeated_after")

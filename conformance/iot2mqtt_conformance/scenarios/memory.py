@@ -8,7 +8,8 @@ from typing import Any
 
 import psutil
 
-from iot2mqtt_conformance.rig import Rig
+from iot2mqtt_conformance.names import FEWEST_ANSWERS
+from iot2mqtt_conformance.rig import PATIENCE, Rig
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
 
@@ -21,6 +22,8 @@ INTERVAL = 0.1
 """update_interval in seconds: some dozens of polls come in the same time."""
 BUDGET = 6.0
 """Seconds that all commands together may take; a connector that is slower gets fewer of them."""
+LONGEST = 30.0
+"""Seconds that they may take where there were not yet enough answers to tell anything by."""
 LEFT = {"PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP"}
 """Packets that are not written down while thousands of them pass."""
 
@@ -34,25 +37,37 @@ class _Answers:
         self._rig = rig
         self._device = device
         self._topic = rig.topic(f"devices/{device.id}/cmd/response" if device else "meta/info")
-        self._wanted = 0
-        self._enough = asyncio.Event()
+        self._heard = asyncio.Event()
         rig.mute = self._take
 
     def _take(self, facts: dict[str, Any]) -> bool:
         if facts["type"] == "PUBLISH" and facts["dir"] == "c2b" and facts["topic"] == self._topic:
             self.count += 1
-            if self.count >= self._wanted:
-                self._enough.set()
+            self._heard.set()
         return facts["type"] in LEFT
+
+    async def first(self, seconds: float) -> bool:
+        """Ask once, and wait until the connector answers at all."""
+        await self._ask(0)
+        return await self._come(1, seconds, silence=seconds)
 
     async def burst(self, seconds: float) -> bool:
         """Ask so many times at once; whether all is answered in time."""
-        self._wanted = self.count + BURST
-        self._enough.clear()
+        wanted = self.count + BURST
         await asyncio.gather(*(self._ask(self.count + number) for number in range(BURST)))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._enough.wait(), seconds)
-        return self._enough.is_set()
+        return await self._come(wanted, seconds, silence=self._rig.stage.deadline(PATIENCE))
+
+    async def _come(self, wanted: int, seconds: float, *, silence: float) -> bool:
+        """Wait for so many answers in all; who is silent for long will not answer any more."""
+        recorder = self._rig.stage.recorder
+        end = recorder.now() + seconds
+        while self.count < wanted and recorder.now() < end:
+            self._heard.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), min(silence, end - recorder.now()))
+            if not self._heard.is_set():
+                return False
+        return self.count >= wanted
 
     async def _ask(self, number: int) -> None:
         device = self._device
@@ -73,21 +88,31 @@ async def play(stage: Stage) -> None:
             return
         await rig.states()
         answers = _Answers(rig)
-        end = stage.recorder.now() + stage.deadline(BUDGET)
-        looked = 0
-        while answers.count < WARM_UP + COMMANDS and stage.recorder.now() < end:
-            if not await answers.burst(end - stage.recorder.now()):
-                break
-            warm = answers.count >= WARM_UP or stage.recorder.now() > end - stage.deadline(BUDGET) * 2 / 3
-            if warm and (not looked or answers.count >= looked + LOOK_EVERY):
-                looked = answers.count
-                _look(rig, answers.count)
-        if looked:
-            _look(rig, answers.count)
+        # Only then does the time count: a machine that is busy may take long to get a connector going.
+        if await answers.first(stage.deadline(stage.declaration.start_deadline)):
+            await _work(rig, answers)
         # What is still under way about devices stays unwritten: the half of it would look like a contradiction.
         rig.mute = lambda facts: facts["type"] == "PUBLISH" and facts["topic"].startswith(rig.topic("devices/"))
         await rig.meta("info", probe="memory_end")
         rig.note("memory_end", answered=answers.count)
+
+
+async def _work(rig: Rig, answers: _Answers) -> None:
+    """Command and look, until there is enough to tell by: all commands, or those that the time allows."""
+    recorder, budget = rig.stage.recorder, rig.stage.deadline(BUDGET)
+    begin, first, looked = recorder.now(), 0, 0
+    while answers.count < WARM_UP + COMMANDS:
+        told = first and answers.count - first >= FEWEST_ANSWERS
+        left = begin + (budget if told else LONGEST) - recorder.now()
+        if left <= 0 or not await answers.burst(left):
+            break
+        warm = answers.count >= WARM_UP or recorder.now() > begin + budget / 3
+        if warm and (not looked or answers.count >= looked + LOOK_EVERY):
+            looked = answers.count
+            first = first or looked
+            _look(rig, answers.count)
+    if looked:
+        _look(rig, answers.count)
 
 
 def _look(rig: Rig, answered: int) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from iot2mqtt_conformance.declared_devices import Device
 from iot2mqtt_conformance.names import DISABLED, STRANGE, UNKNOWN
+from iot2mqtt_conformance.noticing import is_publish
 from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET, showing
 from iot2mqtt_conformance.setting import Setting
@@ -18,6 +19,8 @@ UNREADABLE = {"word": '"yesterday"', "overflow": "1e400", "object": '{"seconds":
 """Timestamps that cannot be read, as they stand in the command."""
 MALFORMED: dict[str, dict[str, Any]] = {"absent": {}, "text": {"values": "power"}, "list": {"values": ["power"]}}
 """Commands without an object of values."""
+LOOKS = 2
+"""Questions for a device's state after a command: the first answer may cross what the device tells by itself."""
 
 
 async def play(stage: Stage) -> None:
@@ -37,10 +40,33 @@ async def play(stage: Stage) -> None:
         rig.note("refusals_end")
 
 
-def barrier_of(device: Device, name: str) -> tuple[str, Any]:
-    """Return what a command that proves a property untouched may set: another property where there is one."""
-    names = [*(other for other in device.writable if other != name), name]
-    return names[0], device.writable[names[0]][0]
+async def barrier_beside(rig: Rig, device: Device, name: str, value: Any) -> dict[str, Any]:
+    """Return what a command may set that is to prove a property untouched: another property, or the same value again.
+
+    Many a dimmer's light goes on when its brightness is set; so what another property does to this one is tried first.
+
+    Args:
+        rig: The launch.
+        device: The device.
+        name: The property that is to stay as it is.
+        value: Its value by then.
+    """
+    topic = rig.topic(f"devices/{device.id}/state")
+    shows = showing(topic, name, value)
+    await rig.command(device.id, {name: value}, probe="beside_preset")
+    await rig.get(device.id, probe="beside_before")
+    for other, values in device.writable.items():
+        if other == name:
+            continue
+        since = rig.mark
+        await rig.command(device.id, {other: values[0]}, probe="beside")
+        for _ in range(LOOKS):
+            await rig.get(device.id, probe="beside_after")
+        states = [r for r in rig.stage.recorder.transcript.records[since:] if r.run == rig.run and is_publish(r, topic)]
+        if states and all(map(shows, states)):
+            return {other: values[0]}
+        await rig.command(device.id, {name: value}, probe="beside_again")
+    return {name: value}
 
 
 def payload(command_id: str, members: Mapping[str, Any], stamp: str | None = None) -> bytes:
@@ -78,6 +104,7 @@ async def _times(rig: Rig, device: Device) -> None:
     if switch is None:
         return
     name, one, other = switch
+    barrier = await barrier_beside(rig, device, name, other)
     await rig.command(device.id, {name: one}, probe="untimed_preset")
     await rig.get(device.id, probe="untimed_before")
     since, command_id = rig.mark, new_id("untimed")
@@ -90,8 +117,7 @@ async def _times(rig: Rig, device: Device) -> None:
         facts = {"device": device.id, "values": {name: one}, "before": other, "stamp": stamp}
         body = payload(command_id, {"values": {name: one}}, stamp)
         await refuse(rig, f"devices/{device.id}", f"unreadable_{kind}", body, command_id, **facts)
-        prop, value = barrier_of(device, name)
-        await rig.command(device.id, {prop: value if prop != name else other}, probe=f"unreadable_{kind}_barrier")
+        await rig.command(device.id, barrier, probe=f"unreadable_{kind}_barrier")
         await rig.get(device.id, probe=f"unreadable_{kind}_after")
 
 

@@ -8,7 +8,6 @@ from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.declared_devices import Device
 from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET
-from iot2mqtt_conformance.scenarios.refusals import barrier_of
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
 
@@ -37,9 +36,15 @@ async def _launch(stage: Stage, run: str, device: Device, name: str, value: Any)
         rig.note("kept", device=device.id, property=name, value=value)
         await rig.get(device.id, probe="kept_shown")
         # The kept command came before this one, so it is executed by the time this one is answered, if ever.
-        barrier, first = barrier_of(device, name)
+        barrier, first = _barrier_of(device, name)
         await rig.command(device.id, {barrier: first}, probe="kept_barrier")
         await rig.get(device.id, probe="kept_after")
+
+
+def _barrier_of(device: Device, name: str) -> tuple[str, Any]:
+    """Return what the command after the kept one sets: another property where there is one."""
+    names = [*(other for other in device.writable if other != name), name]
+    return names[0], device.writable[names[0]][0]
 
 
 def _targets(declaration: Declaration, device: Device) -> list[str]:

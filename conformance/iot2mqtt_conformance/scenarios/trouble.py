@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from iot2mqtt_conformance.declared_devices import Device
-from iot2mqtt_conformance.names import COMMAND_TIMEOUT, GROUP_ALL
+from iot2mqtt_conformance.names import COMMAND_TIMEOUT, GROUP_ALL, HELD_UP
+from iot2mqtt_conformance.noticing import publishing
 from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET
 from iot2mqtt_conformance.scenarios.groups import command_group, groups_of
@@ -67,8 +68,13 @@ async def _beside(stage: Stage) -> None:
             return
         await rig.states()
         if await rig.stimulate("device_slow"):
+            since = rig.mark
             await _send(rig, device, "slow_command", HELD, wait=False)
             await _send(rig, other, "beside_slow", HELD)
+            # Whoever is slow has not answered by then; what is answered later may be answered because of the end.
+            topic = rig.topic(f"devices/{device.id}/cmd/response")
+            await rig.stage.recorder.wait(rig.run, publishing(topic), since=since, seconds=HELD_UP)
+            rig.note("beside_end")
 
 
 async def _failing(stage: Stage) -> None:

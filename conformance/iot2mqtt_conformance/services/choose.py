@@ -1,9 +1,10 @@
-"""Which broker to use, and why, in a sentence."""
+"""Which broker to use, and why, in a sentence; and what the pipeline runs on."""
 
 from collections.abc import Callable
 
 from iot2mqtt_conformance.services import docker, embedded, local
 from iot2mqtt_conformance.services.base import Broker, ServiceError
+from iot2mqtt_conformance.services.warehouse import Warehouse, lacking
 
 MODES = ("auto", "local", "embedded", "docker")
 
@@ -53,3 +54,23 @@ def _last_resort() -> Choice:
             "no broker: install mosquitto, run pip install 'iot2mqtt-sdk[embedded]', or start Docker"
         ) from None
     return make, f"{said}, because neither mosquitto nor amqtt is installed"
+
+
+def choose_warehouse(mode: str) -> Callable[[], Warehouse]:
+    """Return what makes Kafka and PostgreSQL in a mode.
+
+    Args:
+        mode: As for the broker; which of them serves is known, and told, once they run.
+
+    Raises:
+        ServiceError: The pipeline is not installed, or Docker is asked for and is not there.
+    """
+    lack = lacking()
+    if lack is not None:
+        raise ServiceError(lack)
+    if mode != "docker":
+        return lambda: Warehouse(mode)
+    docker.find()
+    from iot2mqtt_conformance.services.docker_warehouse import ContainerWarehouse
+
+    return ContainerWarehouse

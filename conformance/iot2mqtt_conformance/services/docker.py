@@ -16,7 +16,11 @@ from iot2mqtt_conformance.ports import in_use
 from iot2mqtt_conformance.services import local
 from iot2mqtt_conformance.services.base import START_LIMIT, Broker, PortTakenError, ServiceError
 
-IMAGES: Mapping[str, str] = {"mosquitto": "eclipse-mosquitto:2.0.20"}
+IMAGES: Mapping[str, str] = {
+    "mosquitto": "eclipse-mosquitto:2.0.20",
+    "kafka": "apache/kafka:4.1.1",
+    "timescaledb": "timescale/timescaledb:2.21.4-pg16",
+}
 """The pinned image of each service; the variable IOT2MQTT_IMAGE_<SERVICE> names another."""
 SOCKET = "unix:///var/run/docker.sock"
 FOLDER = "/iot2mqtt"
@@ -56,7 +60,7 @@ def find() -> str:
             client.close()
     except (docker.errors.DockerException, OSError) as error:
         raise ServiceError(
-            f"services `docker` need a Docker engine, and none answers at {where} ({_sentence(error)}): start Docker,"
+            f"services `docker` need a Docker engine, and none answers at {where} ({sentence(error)}): start Docker,"
             " or use --iot2mqtt-services=local or =embedded"
         ) from None
 
@@ -98,8 +102,8 @@ class ContainerBroker(Broker):
             self._container = await asyncio.to_thread(self._make)
             await asyncio.to_thread(self._container.start)
             self._up = await self._answers()
-        except _failures() as error:
-            await self._fail(_sentence(error))
+        except failures() as error:
+            await self._fail(sentence(error))
         if not self._up:
             await self._fail(f"it did not answer within {START_LIMIT:.0f} s")
         self._watch = asyncio.create_task(self._watch_end(self._container.get_wrapped_container()))
@@ -129,7 +133,7 @@ class ContainerBroker(Broker):
         limit = loop.time() + START_LIMIT
         never = asyncio.Event()
         while loop.time() < limit:
-            if await asyncio.to_thread(self._gone):
+            if await asyncio.to_thread(gone, self._container):
                 return False
             if await _accepts(self.host, self.port):
                 return True
@@ -137,14 +141,9 @@ class ContainerBroker(Broker):
                 await asyncio.wait_for(never.wait(), ANSWERS_EVERY)
         return False
 
-    def _gone(self) -> bool:
-        container = self._container.get_wrapped_container()
-        container.reload()
-        return bool(container.status in ("exited", "dead"))
-
     async def _watch_end(self, container: Any) -> None:
         """Notice the end of a container that nobody has stopped."""
-        with suppress(*_failures()):
+        with suppress(*failures()):
             await asyncio.to_thread(container.wait, timeout=None)
         self._ended()
 
@@ -160,21 +159,33 @@ class ContainerBroker(Broker):
         await super().stop()
 
     def _remove(self, container: Any) -> None:
-        self._last = self._lines(container)
+        self._last = lines(container)
         # Who cannot be removed has gone already, as its engine has.
-        with suppress(*_failures()):
+        with suppress(*failures()):
             container.stop()
-
-    @staticmethod
-    def _lines(container: Any) -> list[str]:
-        with suppress(*_failures()):
-            said: bytes = container.get_wrapped_container().logs(tail=KEPT_LINES)
-            return said.decode("utf-8", "replace").splitlines()
-        return []
 
     def last_lines(self) -> list[str]:
         """Return what the container printed last."""
-        return self._last if self._container is None else self._lines(self._container)
+        return self._last if self._container is None else lines(self._container)
+
+
+def gone(container: Any) -> bool:
+    """Whether a container has ended.
+
+    Raises:
+        One of failures(): The engine does not tell.
+    """
+    wrapped = container.get_wrapped_container()
+    wrapped.reload()
+    return bool(wrapped.status in ("exited", "dead"))
+
+
+def lines(container: Any) -> list[str]:
+    """Return what a container has printed last; nothing where it was never created."""
+    with suppress(*failures()):
+        said: bytes = container.get_wrapped_container().logs(tail=KEPT_LINES)
+        return said.decode("utf-8", "replace").splitlines()
+    return []
 
 
 async def _accepts(host: str, port: int) -> bool:
@@ -193,7 +204,7 @@ async def _accepts(host: str, port: int) -> bool:
     return answer[:1] == bytes([CONNACK])
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
     """Return what docker-py and testcontainers raise where the engine does not do what it is asked for."""
     from docker.errors import DockerException
     from requests.exceptions import RequestException
@@ -202,7 +213,7 @@ def _failures() -> tuple[type[Exception], ...]:
     return DockerException, RequestException, ContainerStartException, ConnectionError
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """Return the first line of an error, shortened."""
     told = str(getattr(error, "explanation", None) or error).strip().partition("\n")[0]
     return told if len(told) <= 200 else f"{told[:200]}…"  # noqa: PLR2004 - what fits into a sentence

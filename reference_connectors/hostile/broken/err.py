@@ -170,7 +170,8 @@ class EndsTheRound(Connector):
         return 1
 
 
-@breaks("I2M-ERR-03.offline")
+# Of a process that has died it takes the same leave, and does not come back from that either.
+@breaks("I2M-ERR-03.offline", company=("I2M-LIFE-10",))
 class OneForAll(Connector):
     """The connector calls itself offline when a device does not answer."""
 

@@ -102,8 +102,9 @@ class RetainedPart(Connector):
     """A partial answer is retained."""
 
     def publish(self, suffix: str, value: Any, *, qos: int = 1, retain: bool = False) -> None:
-        """Retain every state."""
-        super().publish(suffix, value, qos=qos, retain=retain or suffix.endswith("/state"))
+        """Retain every state, unless MQTT_RETAIN says otherwise."""
+        of_state = suffix.endswith("/state") and self.environment.retain
+        super().publish(suffix, value, qos=qos, retain=retain or of_state)
 
 
 @breaks("I2M-GET-03.cleared", company=("I2M-STATE-02",))

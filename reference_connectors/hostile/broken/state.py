@@ -351,7 +351,7 @@ class OneAfterAnother(Connector):
 
 @breaks("I2M-STATE-08.timeout")
 class WaitsForATimeout(Connector):
-    """Devices are polled one after another, each for half a second at most, and the pause comes after that."""
+    """Devices are polled one after another, each for 0.9 s at most, and the pause comes after that."""
 
     def poll(self) -> None:
         """Count the interval from the end."""
@@ -361,7 +361,7 @@ class WaitsForATimeout(Connector):
     def begin(self, device: Device) -> None:
         """Wait for an answer that does not come."""
         if device.delay:
-            time.sleep(0.5)
+            time.sleep(0.9)
             self.lose(device, RefusedError("device_error", "no answer in time"))
             device.retry_at = 0.0
         else:

@@ -25,11 +25,19 @@ def ensure_topics(client: Mapping[str, str], partitions: Mapping[str, int], *, c
     Raises:
         TransientError: Kafka is away or refuses.
     """
+    admin = AdminClient(dict(client), logger=driver_log)
+    try:
+        known = admin.list_topics(timeout=_PATIENCE).topics
+    except KafkaException as exception:
+        raise meaning(cause(exception)) from None
     new = [
         NewTopic(topic, num_partitions=count, replication_factor=copies, config=_config(topic))
         for topic, count in partitions.items()
+        if topic not in known
     ]
-    admin = AdminClient(dict(client), logger=driver_log)
+    # Not every user may create topics, and the embedded Kafka cannot.
+    if not new:
+        return
     for done in admin.create_topics(new, operation_timeout=_PATIENCE, request_timeout=_PATIENCE).values():
         try:
             done.result()

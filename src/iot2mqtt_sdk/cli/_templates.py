@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,13 @@ PACKAGED = PACKAGE / "templates"
 CHECKOUT = PACKAGE.parents[1] / "reference_connectors"
 """Where a checkout of the sources has them."""
 DECLARATION = "template.toml"
-NEVER = {"__pycache__", "instances", "node_modules", "conformance-report", DECLARATION}
+DEFAULT = "simple"
+NEVER = {"__pycache__", "bin", "instances", "node_modules", "conformance-report", DECLARATION}
 """What may lie in a connector's folder and is no part of a template, apart from hidden files."""
+HIDDEN = {".dockerignore"}
+"""Hidden files that are part of one all the same."""
+IGNORED = {".env", "conformance-report/", "secrets/"}
+"""What git is to leave alone in every connector."""
 _MARKER = re.compile(r"^.*--8<-- \[.*\n", re.MULTILINE)
 
 
@@ -24,48 +29,82 @@ class Template:
     Attributes:
         folder: The reference connector.
         description: One line for people.
-        additions: The folder below templates/additions whose files come on top.
+        needs: What must be installed beside `iot2mqtt`, for people.
         leave_out: Files of the reference connector that make sense there only.
-        port: Where the example instance finds the simulated devices.
         device: A device of the example instance that takes `command`.
         command: An argument of `iot2mqtt send`.
-        replace: What stands in the reference connector, and what takes its place.
+        files: What to do with each file, for the new README.
+        replace: What stands in the reference connector, in texts and paths, and what takes its place.
+        port: Where the example instance finds the simulated devices.
+        ignore: What git is to leave alone beyond what it leaves alone in every connector.
+        dockerfile: What the container runs, where the template's own Dockerfile is not taken.
     """
 
     folder: Path
     description: str
-    additions: str
-    leave_out: tuple[str, ...]
-    port: int
+    needs: str
+    leave_out: Sequence[str]
     device: str
     command: str
+    files: Mapping[str, str]
     replace: Mapping[str, str]
+    port: int = 0
+    ignore: Sequence[str] = ()
+    dockerfile: str = ""
 
-    def files(self, name: str) -> Iterator[tuple[Path, str, int]]:
+    def written(self, name: str) -> Iterator[tuple[Path, str, int]]:
         """Yield path, text and mode of each file of a connector of this name."""
-        words = {"name": name, "class": class_name(name), "title": title(name)}
-        replaced = _Replacing({old: _filled(new, words) for old, new in self.replace.items()})
+        replaced = self._replacing(name)
         for file in self._own():
             text = replaced(_MARKER.sub("", file.read_text(encoding="utf-8")))
-            yield file.relative_to(self.folder), text, file.stat().st_mode
+            yield self._place(file, replaced), text, file.stat().st_mode
         yield Path("instances", f"{name}.json"), self._instance(replaced), 0o644
-        words |= {"template": self.folder.name, "device": self.device, "command": self.command}
-        for file in sorted((PACKAGED / "additions" / self.additions).iterdir()):
+        words = self._words(name)
+        for file in sorted((PACKAGED / "additions").iterdir()):
             # The addition is named without its dot, lest git and the build obey it here.
             path = Path(".gitignore") if file.name == "gitignore" else Path(file.name)
-            yield path, _filled(file.read_text(encoding="utf-8"), words), file.stat().st_mode
+            if path.name != "Dockerfile" or self.dockerfile:
+                yield path, _filled(file.read_text(encoding="utf-8"), words), 0o644
 
-    def contains(self, word: str) -> bool:
-        """Whether a word stands anywhere in the code."""
+    def clashes(self, name: str) -> bool:
+        """Whether a new connector of this name would name something that the template has already."""
+        replaced = self._replacing(name)
+        files = list(self._own())
+        return self._contains(class_name(name)) or len({self._place(file, replaced) for file in files}) < len(files)
+
+    def _contains(self, word: str) -> bool:
         pattern = re.compile(rf"\b{re.escape(word)}\b")
         return any(pattern.search(file.read_text(encoding="utf-8")) for file in self._own())
 
     def _own(self) -> Iterator[Path]:
         for file in sorted(self.folder.rglob("*")):
             parts = file.relative_to(self.folder).parts
-            skipped = any(part in NEVER or part.startswith(".") for part in parts) or parts[0] in self.leave_out
-            if file.is_file() and not skipped:
+            hidden = any(part.startswith(".") and part not in HIDDEN for part in parts)
+            if file.is_file() and not hidden and NEVER.isdisjoint(parts) and parts[0] not in self.leave_out:
                 yield file
+
+    def _place(self, file: Path, replaced: "_Replacing") -> Path:
+        return Path(replaced(file.relative_to(self.folder).as_posix()))
+
+    def _words(self, name: str) -> dict[str, str]:
+        return {
+            "name": name,
+            "lower": name.lower(),
+            "class": class_name(name),
+            "title": title(name),
+            "template": self.folder.name,
+            "description": self.description,
+            "needs": self.needs,
+            "device": self.device,
+            "command": self.command,
+            "dockerfile": self.dockerfile,
+            "files": "\n".join(f"| {file} | {what} |" for file, what in self.files.items()),
+            "ignore": "\n".join(sorted({*IGNORED, *self.ignore})),
+        }
+
+    def _replacing(self, name: str) -> "_Replacing":
+        words = self._words(name)
+        return _Replacing({old: _filled(new, words) for old, new in self.replace.items()})
 
     def _instance(self, replaced: "_Replacing") -> str:
         declared = tomllib.loads((self.folder / "conformance.toml").read_text(encoding="utf-8"))
@@ -85,17 +124,17 @@ class _Replacing:
 
 
 def find() -> dict[str, Template]:
-    """Return all templates by name."""
+    """Return all templates by name, the simplest first."""
     found: dict[str, Template] = {}
     for root in (CHECKOUT, PACKAGED):
         for file in sorted(root.glob(f"*/{DECLARATION}")):
             found.setdefault(file.parent.name, _read(file))
-    return found
+    return dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT, item[0])))
 
 
 def _read(file: Path) -> Template:
     declared = tomllib.loads(file.read_text(encoding="utf-8"))
-    return Template(folder=file.parent, **{**declared, "leave_out": tuple(declared["leave_out"])})
+    return Template(folder=file.parent, **declared)
 
 
 def class_name(name: str) -> str:

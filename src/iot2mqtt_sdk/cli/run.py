@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import click
 
-from iot2mqtt_sdk.cli import _simulation
+from iot2mqtt_sdk.cli import _preparing, _simulation
 from iot2mqtt_sdk.cli._port import HOST
 
 PROGRAMS = ("main.py", "connector.py")
@@ -38,6 +38,8 @@ Examples:
 def run(*, folder: Path, instance: str | None, broker: str | None, simulate: bool) -> None:
     """Run the connector in FOLDER: its main.py, or its connector.py, or the command of its conformance.toml.
 
+    What conformance.toml declares as `prepare`, such as a build, is run first.
+
     FOLDER also holds .env and instances/, unless IOT2MQTT_PATH names another folder. The only instance there need not
     be named.
 
@@ -53,6 +55,7 @@ def run(*, folder: Path, instance: str | None, broker: str | None, simulate: boo
             f"{start.instance_file} is not made for the simulated devices that {_simulation.FILE} declares:"
             " name an instance that is, or leave --simulate out"
         )
+    _preparing.prepare(folder, declared)
     if broker is None and ports is None:
         start.replace_this_process()
     with ExitStack() as stack:

@@ -33,6 +33,23 @@ class Loaded:
     secrets: frozenset[str]
 
 
+def locate(settings: Settings, config_path: str | None, instance_name: str | None) -> tuple[Path, str]:
+    """Return the file and the name of the instance that is meant.
+
+    Args:
+        settings: The environment, which says what is not given.
+        config_path: The instance file.
+        instance_name: The instance.
+
+    Raises:
+        ConfigurationError: Nothing names the instance.
+    """
+    name = instance_name or settings.instance_name or (Path(config_path).stem if config_path else None)
+    if name is None:
+        raise ConfigurationError("the instance has no name: set INSTANCE_NAME, or pass instance_name")
+    return Path(config_path) if config_path else settings.path / "instances" / f"{name}.json", name
+
+
 def load(file: Path, settings: Settings, name: str) -> Loaded:
     """Read an instance file and its secrets (clauses I2M-ENV-09, I2M-ENV-14).
 

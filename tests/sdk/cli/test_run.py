@@ -165,6 +165,61 @@ def test_a_connector_in_another_language_is_started_by_its_declared_command(tmp_
     assert (result.returncode, result.stdout) == (7, "I serve kitchen\n")
 
 
+def prepared_by(folder: Path, *command: str) -> Path:
+    """Write a connector that serves once a command has prepared it."""
+    (folder / "instances").mkdir()
+    (folder / "instances" / "kitchen.json").write_text('{"devices": []}', encoding="utf-8")
+    declared = f'[connector]\nprepare = {json.dumps(command)}\ncommand = ["./served"]\n'
+    (folder / "conformance.toml").write_text(declared, encoding="utf-8")
+    return folder
+
+
+def test_a_connector_that_must_be_built_is_built_before_each_start(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    folder = prepared_by(tmp_path, "sh", "-c", "echo building; cp source served; chmod +x served")
+    for word in ("first", "second"):
+        source.write_text(f"#!/bin/sh\necho {word}\n", encoding="utf-8")
+        result = call("run", str(folder))
+        assert (result.returncode, result.stdout) == (0, f"{word}\n")
+        assert "building" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["sh", "-c", "echo no compiler here; exit 9"], "ended with code 9: what it printed says what is missing"),
+        (["no-such-compiler", "all"], "cannot be started: No such file or directory; is it installed?"),
+        ([], "[connector] prepare is no command"),
+    ],
+)
+def test_a_connector_that_cannot_be_built_is_not_started_and_one_sentence_says_why(
+    tmp_path: Path, command: list[str], says: str
+) -> None:
+    result = call("run", str(prepared_by(tmp_path, *command)))
+    assert (result.returncode, result.stdout) == (1, "")
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert says in last
+
+
+def test_npm_is_run_only_where_it_has_not_installed_what_is_locked(tmp_path: Path) -> None:
+    folder = prepared_by(tmp_path, "npm", "ci")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    # It stands in for npm, which leaves this note of what it has installed.
+    note = "mkdir -p node_modules; echo installing; touch node_modules/.package-lock.json"
+    for file, text in ((tools / "npm", f"#!/bin/sh\n{note}\n"), (folder / "served", "#!/bin/sh\n")):
+        file.write_text(text, encoding="utf-8")
+        file.chmod(0o755)
+    (folder / "package-lock.json").write_text("{}", encoding="utf-8")
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    assert "installing" in call("run", str(folder), PATH=path).stderr
+    assert "installing" not in call("run", str(folder), PATH=path).stderr
+    later = (folder / "node_modules" / ".package-lock.json").stat().st_mtime + 5
+    os.utime(folder / "package-lock.json", (later, later))
+    assert "installing" in call("run", str(folder), PATH=path).stderr
+
+
 def test_without_amqtt_the_embedded_broker_says_what_to_install(connector: Path, tmp_path: Path) -> None:
     (tmp_path / "without").mkdir()
     text = "raise ModuleNotFoundError('No module named amqtt', name='amqtt')"

@@ -1,4 +1,4 @@
-// Energy meters behind a Modbus TCP gateway, on MQTT. One program: the connector, the action script that a setup flow
+// Energy meters behind a Modbus TCP gateway, on MQTT. One program: the connector, the action scripts that a setup flow
 // asks, and the health check of a container.
 package main
 
@@ -35,10 +35,12 @@ func start(arguments []string) error {
 		return serve()
 	case len(arguments) == 1 && arguments[0] == "validate":
 		return action.Answer("validate", os.Stdin, os.Stdout, action.Validate)
+	case len(arguments) == 1 && arguments[0] == "discover":
+		return action.Answer("discover", os.Stdin, os.Stdout, action.Discover)
 	case len(arguments) == 1 && arguments[0] == "health":
 		return health.Check(os.Getenv("HEALTH_FILE"))
 	}
-	return errors.New("use: meters, meters validate, or meters health")
+	return errors.New("use: meters, meters discover, meters validate, or meters health")
 }
 
 func serve() error {
