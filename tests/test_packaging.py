@@ -16,13 +16,15 @@ MINUTES = 60.0
 
 pytestmark = pytest.mark.slow
 
+LOCATE = "import json, iot2mqtt_sdk, iot2mqtt_conformance as c; print(json.dumps([iot2mqtt_sdk.__file__, c.__file__]))"
 
-def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST_"))}
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=inherited,
+        env=inherited | variables,
         capture_output=True,
         text=True,
         timeout=10 * MINUTES,
@@ -33,7 +35,7 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    built = run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, REPOSITORY, cwd=folder)
+    built = run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, REPOSITORY, cwd=folder)
     assert built.returncode == 0, built.stdout + built.stderr
     (found,) = folder.glob("*.whl")
     return found
@@ -62,7 +64,25 @@ def test_the_wheel_carries_the_contract_and_the_three_packages_and_nothing_else(
     }
 
 
-def test_the_installed_wheel_judges_a_connector_without_the_sources(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_judges_a_connector_without_the_sources(wheel: Path, tmp_path: Path) -> None:
+    connector, place = tmp_path / "hostile", tmp_path / "place"
+    shutil.copytree(REPOSITORY / "reference_connectors" / "hostile", connector)
+    installed = run(
+        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", place, wheel, cwd=tmp_path
+    )
+    assert installed.returncode == 0, installed.stderr
+    located = run(sys.executable, "-c", LOCATE, cwd=tmp_path, PYTHONPATH=str(place))
+    assert all(Path(file).is_relative_to(place) for file in json.loads(located.stdout))
+    judged = run(
+        *(sys.executable, "-m", "pytest", "--iot2mqtt-conformance", "--iot2mqtt-clauses=I2M-STATUS-*"),
+        cwd=connector,
+        PYTHONPATH=str(place),
+    )
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+@pytest.mark.soak
+def test_the_wheel_brings_all_that_it_needs_into_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     connector = tmp_path / "hostile"
     shutil.copytree(REPOSITORY / "reference_connectors" / "hostile", connector)
     environment = tmp_path / "environment"
@@ -71,12 +91,7 @@ def test_the_installed_wheel_judges_a_connector_without_the_sources(wheel: Path,
     installed = run(python, "-m", "pip", "install", "--quiet", f"{wheel}[conformance,embedded]", cwd=tmp_path)
     assert installed.returncode == 0, installed.stderr
 
-    located = run(
-        python,
-        "-c",
-        "import json, iot2mqtt_sdk, iot2mqtt_conformance as c; print(json.dumps([iot2mqtt_sdk.__file__, c.__file__]))",
-        cwd=tmp_path,
-    )
+    located = run(python, "-c", LOCATE, cwd=tmp_path)
     assert all(Path(file).is_relative_to(environment) for file in json.loads(located.stdout))
 
     only = "--iot2mqtt-clauses=I2M-STATUS-*"

@@ -20,7 +20,7 @@ from benchmarks.pipeline import bridging, delay, processing, storing
 from benchmarks.pipeline.plant import Plant, Rate, plant
 
 ROUNDS = 3
-MESSAGES = 100_000
+MESSAGES = 50_000
 DELAY_RATES = (1000, 2500, 5000)
 DELAY_SECONDS = 30.0
 GROWTH = (1_000_000, 20_000_000)

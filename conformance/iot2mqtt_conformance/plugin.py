@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not any(FILE_NAME in argument for argument in chosen):
         named = named or [FILE_NAME]
     config.args = [*chosen, *named]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # What a shell starts in the background ignores it, and so would the connectors, which are judged by it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[SUITE] = suite.Suite(config)
     config.pluginmanager.register(config.stash[SUITE], "iot2mqtt-suite")
 

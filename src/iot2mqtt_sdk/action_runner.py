@@ -202,12 +202,17 @@ def run_action(
         _LOGGER.info("%s wrote to stderr:\n%s", tool, complaint)
     if run.overflowed:
         return _failure("invalid_output", f"{script.name} wrote more than {output_limit} bytes to stdout")
-    if run.ended_by is not None:
-        return _failure(run.ended_by, f"{script.name} {run.reason}", retriable=True)
-    if process.returncode != 0:
-        last_words = complaint.rpartition("\n")[2] or "it wrote nothing to stderr"
-        return _failure("tool_failed", f"{script.name} {_ending(process.returncode)}: {last_words}")
+    if run.ended_by is not None or process.returncode != 0:
+        return _why(run, script.name, process.returncode, complaint)
     return _judge(run.stdout, script.name, mask)
+
+
+def _why(run: "_Run", name: str, code: int, complaint: str) -> dict[str, Any]:
+    """Return the failure of a script that did not end of its own will, or not well."""
+    if run.ended_by is not None:
+        return _failure(run.ended_by, f"{name} {run.reason}", retriable=True)
+    last_words = complaint.rpartition("\n")[2] or "it wrote nothing to stderr"
+    return _failure("tool_failed", f"{name} {_ending(code)}: {last_words}")
 
 
 def _start(script: Path, folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

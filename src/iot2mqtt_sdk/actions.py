@@ -11,7 +11,6 @@ for instance, it is the function that was written and nothing else.
 """
 
 import ast
-import asyncio
 import inspect
 import json
 import os
@@ -306,7 +305,11 @@ def _invoke(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     """Return what the function returns, or the failure that it raised."""
     try:
         result = function(**inputs)
-        return asyncio.run(result) if inspect.iscoroutine(result) else result
+        if inspect.iscoroutine(result):
+            import asyncio  # a script that is not asynchronous starts sooner without it
+
+            return asyncio.run(result)
+        return result  # noqa: TRY300 - an `else` would be far from what it belongs to
     except ActionError as error:
         return _failure(error.code, error.message, retriable=error.retriable)
     except _Terminated:

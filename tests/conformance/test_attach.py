@@ -145,7 +145,14 @@ def test_a_running_connector_is_judged_by_what_is_seen_and_left_as_it_was(tmp_pa
         assert IN_THE_URL not in text
 
 
-@pytest.mark.parametrize("clause", ["I2M-CMD-02", "I2M-GET-03", "I2M-META-01", "I2M-STATUS-02", "I2M-PUB-03"])
+@pytest.mark.parametrize(
+    "clause",
+    [
+        "I2M-CMD-02",
+        "I2M-PUB-03",
+        *(pytest.param(one, marks=pytest.mark.soak) for one in ("I2M-GET-03", "I2M-META-01", "I2M-STATUS-02")),
+    ],
+)
 def test_a_running_connector_that_breaks_a_clause_fails_it(tmp_path: Path, clause: str) -> None:
     with running(tmp_path, breaks=clause) as found:
         chosen = (f"--iot2mqtt-broker={found.url}", f"--iot2mqtt-clauses={clause}", "--iot2mqtt-strict")

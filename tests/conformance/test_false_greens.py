@@ -45,12 +45,9 @@ signal.pause()
     [
         ("import sys; sys.exit(3)", "ended with exit code 3 before it was online"),
         ("import sys; sys.exit(0)", "ended with exit code 0 before it was online"),
-        ("raise RuntimeError('out of cheese')", "RuntimeError: out of cheese"),
+        pytest.param("raise RuntimeError('out of cheese')", "RuntimeError: out of cheese", marks=pytest.mark.soak),
         ("import signal; signal.pause()", "never called MQTT_HOST:MQTT_PORT"),
-        (
-            SILENT_SOCKET,
-            "sent no CONNECT",
-        ),
+        pytest.param(SILENT_SOCKET, "sent no CONNECT", marks=pytest.mark.soak),
         (CONNECT + "signal.pause()", "did not publish `online`"),
         (ONLINE + "signal.pause()", "did not answer meta/request/info"),
     ],
@@ -148,12 +145,12 @@ def pytest_configure(config):
     ("code", "where", "workers", "services"),
     [
         (BROKEN_SCENARIO, "in the scenario kill", "0", "local"),
-        (BROKEN_SCENARIO, "in the scenario kill", "2", "embedded"),
-        (BROKEN_JUDGE, "in the judge of I2M-STATUS-06", "0", "embedded"),
+        pytest.param(BROKEN_SCENARIO, "in the scenario kill", "2", "embedded", marks=pytest.mark.soak),
+        pytest.param(BROKEN_JUDGE, "in the judge of I2M-STATUS-06", "0", "embedded", marks=pytest.mark.soak),
         (BROKEN_JUDGE, "in the judge of I2M-STATUS-06", "2", "local"),
         (BROKEN_SUMMARY, "in the summary", "0", "local"),
-        (BROKEN_SUMMARY, "in the summary", "1", "local"),
-        (BROKEN_BROKER, "while simple was played", "0", "embedded"),
+        pytest.param(BROKEN_SUMMARY, "in the summary", "1", "local", marks=pytest.mark.soak),
+        pytest.param(BROKEN_BROKER, "while simple was played", "0", "embedded", marks=pytest.mark.soak),
     ],
 )
 def test_an_error_of_the_suite_is_told_once_and_as_its_own(

@@ -73,6 +73,7 @@ def test_the_shell_connector_is_declared_without_an_edit(tmp_path: Path) -> None
     assert "brightness = [100, …]" in (folder / "conformance.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.soak
 def test_a_connector_without_its_simulated_device_is_told_what_to_add(tmp_path: Path) -> None:
     folder = undeclared("simple", tmp_path)
     done = init(folder, cwd=tmp_path)

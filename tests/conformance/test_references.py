@@ -116,9 +116,8 @@ def test_a_reference_connector_honours_every_clause_and_leaves_nothing_behind(na
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "simple" else [pytest.mark.soak]) for name in references()]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", references())
 def test_a_reference_connector_honours_every_clause_on_a_broker_from_pip_alone(name: str, tmp_path: Path) -> None:
     folder = copied(name, tmp_path)
     report = tmp_path / "report"
@@ -154,6 +153,7 @@ def shuffled_runs(tmp_path: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
         yield re.findall(r"::(\S+)\[simple\] PASSED", result.stdout), outcomes(report)
 
 
+@pytest.mark.soak
 def test_items_may_run_in_any_order(tmp_path: Path) -> None:
     (first_order, first), (second_order, second) = shuffled_runs(tmp_path)
     assert sorted(first_order) == sorted(second_order)

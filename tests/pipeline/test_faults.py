@@ -51,7 +51,7 @@ def test_whatever_is_killed_or_restarted_under_load_costs_neither_a_loss_nor_a_d
         noted(outcomes, plant.outcome(load, fault="each stage and each server, one after the other", rounds=1))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_each_record_that_nobody_can_carry_is_one_dead_letter_and_nothing_else(
     mosquitto: Broker, kafka: LocalKafka, own_postgres: LocalPostgres, tmp_path: Path, outcomes: Path
 ) -> None:

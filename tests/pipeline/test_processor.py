@@ -154,6 +154,7 @@ def test_a_second_processor_shares_the_work_and_a_third_takes_over_from_a_dead_o
     assert in_order(found)
 
 
+@pytest.mark.soak
 def test_kafka_restarted_costs_neither_a_loss_nor_a_duplicate(own_kafka: LocalKafka) -> None:
     topics = Topics(own_kafka)
     with running(topics):
@@ -166,6 +167,7 @@ def test_kafka_restarted_costs_neither_a_loss_nor_a_duplicate(own_kafka: LocalKa
     assert Counter(numbers(found)) == Counter(range(1000))
 
 
+@pytest.mark.soak
 def test_kafka_gone_for_longer_than_the_session_lasts_costs_neither_a_loss_nor_a_duplicate(
     own_kafka: LocalKafka,
 ) -> None:

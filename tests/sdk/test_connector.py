@@ -148,6 +148,7 @@ def test_commands_of_one_device_take_effect_in_order(workshop: Workshop, seen: R
     assert answered == [f"c{number}" for number in range(100)]
 
 
+@pytest.mark.soak
 def test_two_thousand_devices_are_all_read(workshop: Workshop, seen: Recorder) -> None:
     names = [f"d{number}" for number in range(2000)]
     got: set[str] = set()

@@ -113,7 +113,9 @@ def judged(made: Path, template: str, clauses: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("template", ["simple", *NEEDED])
+@pytest.mark.parametrize(
+    "template", ["simple", "node", *(pytest.param(one, marks=pytest.mark.soak) for one in NEEDED if one != "node")]
+)
 def test_a_new_connector_is_prepared_and_comes_online_under_its_name(template: str, tmp_path: Path) -> None:
     # Each run begins with that; the clause is the quickest one. One template in Python stands for all of them here.
     judged(new(template, tmp_path), template, "I2M-FILE-03")

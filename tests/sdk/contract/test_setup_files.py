@@ -168,7 +168,7 @@ def errors_of(model: TypeAdapter[Any], document: Any) -> set[str]:
 
 
 @pytest.mark.parametrize(("name", "part"), PARTS)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_model_and_schema_accept_the_same_documents(name: str, part: str, data: st.DataObject) -> None:
     schema = schema_of(name, part)
