@@ -133,7 +133,7 @@ def area(name: str) -> str:
 
 
 def those_of_every_run() -> list[ParameterSet]:
-    """Return all mutants; those beyond the first of each area, and those that need Kafka, take too long for every run."""
+    """Return all mutants; those beyond the first of each area, and those with Kafka, take too long for every run."""
     first = {area(name): name for name in sorted(MUTANTS, reverse=True) if area(name) != "PIPE"}
     often = set(first.values())
     return [pytest.param(name, marks=() if name in often else pytest.mark.soak) for name in sorted(MUTANTS)]

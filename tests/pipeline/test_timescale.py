@@ -7,6 +7,7 @@ import pytest
 
 from iot2mqtt_pipeline.adapters.postgres import Connection
 from iot2mqtt_pipeline.adapters.timescale import TimescaleStore
+from iot2mqtt_pipeline.patience import patiently
 from iot2mqtt_pipeline.record import Measurement, rows
 from tests.pipeline.postgres_server import TestDatabase
 from tests.pipeline.sinks import TOPIC, measurement
