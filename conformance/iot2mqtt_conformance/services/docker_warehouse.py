@@ -28,6 +28,7 @@ class ContainerWarehouse(Warehouse):
         super().__init__("docker")
         self._containers: dict[str, Any] = {}
         self._last: dict[str, str] = {}
+        self._threads: list[asyncio.Future[None]] = []
 
     async def _start(self) -> Store:
         kafka, database = free_port(), free_port()
@@ -54,8 +55,10 @@ class ContainerWarehouse(Warehouse):
         Raises:
             ServiceError: It does not; with its last lines.
         """
+        starting = asyncio.ensure_future(asyncio.to_thread(self._run, service, inside, port, settings))
+        self._threads.append(starting)
         try:
-            await asyncio.to_thread(self._run, service, inside, port, settings)
+            await asyncio.shield(starting)
         except docker.failures() as error:
             raise self._fault(service, docker.sentence(error)) from None
         loop, never = asyncio.get_running_loop(), asyncio.Event()
@@ -90,6 +93,8 @@ class ContainerWarehouse(Warehouse):
     async def stop(self) -> None:
         """Remove both containers; a second call does nothing."""
         await super().stop()
+        # What is being started in a thread cannot be called back: it is removed when it is there.
+        await asyncio.gather(*self._threads, return_exceptions=True)
         for service, container in list(self._containers.items()):
             self._last[service] = " | ".join((await asyncio.to_thread(docker.lines, container))[-LAST_LINES:])
             # Who cannot be removed has gone already, as its engine has.
