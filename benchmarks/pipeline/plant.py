@@ -36,6 +36,8 @@ PROGRAMS = Path(__file__).parent / "programs"
 PARTITIONS = 4
 WARM = 0.05
 """Share of a backlog after which the time begins to count: start and first connection are no throughput."""
+WARM_TOGETHER = 0.4
+"""The same for several workers, of which the first works alone until the others have joined."""
 STALLED = 120.0
 _TICK = 0.02
 _MESSAGES = "cmnd/#"
@@ -258,12 +260,13 @@ class Offsets:
 
 def rate(progress: Callable[[], int], total: int, workers: Sequence[psutil.Process] = ()) -> Rate:
     """Wait until a backlog is worked off, and return how fast that went."""
+    warm = total * (WARM_TOGETHER if len(workers) > 1 else WARM)
     begun: tuple[int, float] | None = None
     moved = time.monotonic()
     last = 0
     while (done := progress()) < total:
         now = time.monotonic()
-        if begun is None and done >= total * WARM:
+        if begun is None and done >= warm:
             begun = done, now
         if done > last:
             last, moved = done, now
