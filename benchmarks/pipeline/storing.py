@@ -51,6 +51,7 @@ def on_quix(plant: Plant, count: int) -> Rate | None:
     line = plant.line()
     records = decoded_records(messages(count))
     write(line, line.decoded, records)
+    plant.query('DROP TABLE IF EXISTS "quix_measurements"')
     with line.running(*command, PYTHONPATH=str(Path.cwd())) as process:
         return rate(lambda: _counted(plant, "quix_measurements"), len(records), [process])
 
@@ -63,6 +64,7 @@ def on_telegraf(plant: Plant, count: int) -> Rate | None:
         return None
     records = decoded_records(messages(count))
     write(line, line.decoded, records)
+    plant.query('DROP TABLE IF EXISTS "kafka_consumer"')
     with line.running(*command) as process:
         return rate(lambda: _counted(plant, "kafka_consumer"), len(records), [process])
 
