@@ -21,7 +21,7 @@ from benchmarks.pipeline.plant import Plant, Rate, plant
 
 ROUNDS = 3
 MESSAGES = 50_000
-RECORDS = 200_000
+RECORDS = 100_000
 DELAY_RATES = (1000, 2500, 5000)
 DELAY_SECONDS = 30.0
 GROWTH = (1_000_000, 20_000_000)
@@ -45,10 +45,10 @@ def table(title: str, unit: str, contenders: dict[str, Measured], at: Plant, cou
     found: dict[str, list[Rate]] = {name: [] for name in contenders}
     for number in range(ROUNDS):
         for name, measured in contenders.items():
-            say(f"{title}: {name}, {number + 1} of {ROUNDS}")
             result = measured(at, count)
             if result is not None:
                 found[name].append(result)
+                say(f"{title}: {name}, {number + 1} of {ROUNDS}: {result.per_second:,.0f} {unit} a second")
     first = median(one.per_second for one in next(iter(found.values())))
     out(f"\n| {title} | {unit} a second | of the first | memory |\n|---|--:|--:|--:|")
     for name, results in found.items():

@@ -2,15 +2,12 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-
-import psutil
 
 from benchmarks.pipeline import telegraf
 from benchmarks.pipeline.others import python, quix
-from benchmarks.pipeline.plant import Offsets, Plant, Rate, own_rate, publish, queue, rate
+from benchmarks.pipeline.plant import Offsets, Plant, Rate, frozen, own_rate, publish, queue, rate
 from benchmarks.pipeline.simulated import messages
 
 _PATIENCE = 60.0
@@ -54,18 +51,6 @@ def on_quix(plant: Plant, count: int) -> Rate | None:
         with frozen([process, *process.children(recursive=True)]):
             publish(plant, messages(count))
         return rate(lambda: offsets.written(line.raw) - before, count, [process, *process.children(recursive=True)])
-
-
-@contextmanager
-def frozen(processes: Sequence[psutil.Process]) -> Iterator[None]:
-    """Stop processes until the block ends."""
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.resume()
 
 
 def on_telegraf(plant: Plant, count: int) -> Rate | None:

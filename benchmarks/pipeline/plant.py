@@ -17,6 +17,7 @@ import paho.mqtt.client as mqtt
 import psutil
 import psycopg
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.pipeline.simulated import TEMPLATE, fleet
@@ -278,6 +279,30 @@ def rate(progress: Callable[[], int], total: int, workers: Sequence[psutil.Proce
         sys.exit("a backlog was worked off too fast to be measured: take more messages")
     memory = tuple(one.memory_info().rss / 1e6 for one in workers)
     return Rate((total - begun[0]) / (now - begun[1]), memory)
+
+
+@contextmanager
+def frozen(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Stop processes until the block ends, which has to be soon: servers take who is silent for long as gone."""
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def until_joined(kafka: str, group: str, members: int) -> None:
+    """Wait until a group has so many members, all of which have partitions."""
+    admin = AdminClient({"bootstrap.servers": kafka})
+    deadline = time.monotonic() + STALLED
+    while time.monotonic() < deadline:
+        found = admin.describe_consumer_groups([group])[group].result().members
+        if len(found) == members and all(one.assignment.topic_partitions for one in found):
+            return
+        time.sleep(_TICK)
+    sys.exit(f"{group} has not got {members} members")
 
 
 def own_rate(words: Sequence[str], env: Mapping[str, str]) -> float:

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.pipeline.others import python, quix
-from benchmarks.pipeline.plant import Offsets, Plant, Rate, own_rate, rate, write
+from benchmarks.pipeline.plant import Offsets, Plant, Rate, frozen, own_rate, rate, until_joined, write
 from benchmarks.pipeline.simulated import messages, raw_records
 
 GROUP = "iot2mqtt-processor"
@@ -20,10 +20,13 @@ def loop(plant: Plant, count: int) -> Rate:
 def ours(plant: Plant, count: int, workers: int = 1) -> Rate:
     """Measure our processor, or several of its group."""
     line = plant.line()
-    write(line, line.raw, raw_records(messages(count)))
+    records = raw_records(messages(count))
     offsets = Offsets(plant.kafka)
     with ExitStack() as stack:
         running = [stack.enter_context(line.stage("processor", number)) for number in range(workers)]
+        until_joined(plant.kafka, GROUP, workers)
+        with frozen(running):
+            write(line, line.raw, records)
         return rate(lambda: offsets.read(GROUP, line.raw), count, running)
 
 

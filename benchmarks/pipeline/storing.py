@@ -7,9 +7,10 @@ from pathlib import Path
 
 from benchmarks.pipeline import telegraf
 from benchmarks.pipeline.others import libpq, psql, quix
-from benchmarks.pipeline.plant import Plant, Rate, rate, write
+from benchmarks.pipeline.plant import Plant, Rate, frozen, rate, until_joined, write
 from benchmarks.pipeline.simulated import decoded_records, messages
 
+GROUP = "iot2mqtt-sink"
 _STORED = "SELECT coalesce(sum(next_offset), 0)::bigint FROM iot_sink_offsets WHERE topic = %s"
 _FILL = (
     "INSERT INTO iot_measurements (timestamp, device_id, connector_mode, connector, component_type, component_id,"
@@ -24,23 +25,26 @@ def ours(plant: Plant, count: int, workers: int = 1) -> Rate:
     """Measure our sink, or several of its group, in rows."""
     line = plant.line()
     records = decoded_records(messages(count))
-    write(line, line.decoded, records)
     before = _rows(plant)
     with ExitStack() as stack:
         running = [stack.enter_context(line.stage("sink", number)) for number in range(workers)]
+        until_joined(plant.kafka, GROUP, workers)
+        with frozen(running):
+            write(line, line.decoded, records)
         found = rate(lambda: int(plant.query(_STORED, line.decoded)[0][0]), len(records), running)
     return Rate(found.per_second * (_rows(plant) - before) / len(records), found.megabytes)
 
 
 def copy(plant: Plant) -> Rate:
-    r"""Measure psql's \copy of the rows that are in the table, into the same table, empty."""
+    r"""Measure psql's \copy of the rows that are in the table at first, into the same table, empty."""
     file = plant.folder / "rows.csv"
-    count = _rows(plant)
-    _psql(plant, f"\\copy (TABLE iot_measurements) TO '{file}' CSV")
+    if not file.exists():
+        _psql(plant, f"\\copy (TABLE iot_measurements) TO '{file}' CSV")
     empty(plant)
     begun = time.monotonic()
     _psql(plant, f"\\copy iot_measurements FROM '{file}' CSV")
-    return Rate(count / (time.monotonic() - begun))
+    seconds = time.monotonic() - begun
+    return Rate(_rows(plant) / seconds)
 
 
 def on_quix(plant: Plant, count: int) -> Rate | None:
