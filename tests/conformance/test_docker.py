@@ -179,7 +179,7 @@ def test_kafka_and_a_database_in_containers_serve_until_they_are_stopped(monkeyp
 RECIPE = """\
 FROM {base}
 WORKDIR /connector
-COPY *.py ./
+COPY *.py keeper.sh ./
 COPY broken broken
 USER 10001:10001
 HEALTHCHECK CMD ["sh", "-c", "exit 0"]
