@@ -1,13 +1,31 @@
 """A recorded transcript that tests edit: what one play of the conforming connector brought, and how to change it."""
 
+import fcntl
+import os
+import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from iot2mqtt_conformance.transcript import Record, Transcript
 
 Records = list[Record]
 Which = Callable[[Record], bool]
+
+
+def once(name: str, factory: pytest.TempPathFactory, make: Callable[[], Transcript]) -> Transcript:
+    """Return what is recorded once in a run of the tests: workers that run beside each other share it."""
+    base = factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    file = folder / f"{name}.pickle"
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            file.write_bytes(pickle.dumps(make()))
+        found: Transcript = pickle.loads(file.read_bytes())  # noqa: S301 - another worker has just written it
+    return found
 
 
 def changed(record: Record, **facts: Any) -> Record:

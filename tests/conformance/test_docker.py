@@ -306,7 +306,7 @@ def test_every_dockerfile_of_a_reference_connector_is_built_on_images_of_this_ma
 @ENGINE
 @pytest.mark.usefixtures("turn")
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "simple" else [pytest.mark.soak]) for name in base_images.BASES]
+    "name", [pytest.param(name, marks=[] if name == "shell" else [pytest.mark.soak]) for name in base_images.BASES]
 )
 def test_the_image_of_a_reference_connector_honours_the_clauses_of_images(name: str, tmp_path: Path) -> None:
     declaration, played = played_in(as_its_image(name, tmp_path))

@@ -19,6 +19,7 @@ from tests.conformance.command_edits import CLAUSES, Edit
 from tests.conformance.group_edits import BREAKING
 from tests.conformance.harmless_edits import HARMLESS as HARMLESS_TO_ALL
 from tests.conformance.harmless_edits import topics
+from tests.conformance.recorded import once
 from tests.conformance.suite_runs import REFERENCES
 from tests.conformance.tape import Tape
 
@@ -32,14 +33,18 @@ def declaration() -> Declaration:
 
 
 @pytest.fixture(scope="module")
-def recorded(declaration: Declaration) -> Transcript:
+def recorded(declaration: Declaration, tmp_path_factory: pytest.TempPathFactory) -> Transcript:
     """Play the conforming connector once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("BREAK", raising=False)
-        new_broker, _ = choose("auto")
-        played = play(declaration, CLAUSES, new_broker=new_broker, seed=7, progress=lambda _line: None)
-    assert played.smoke is None, played.smoke
-    return played.transcript
+
+    def make() -> Transcript:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("BREAK", raising=False)
+            new_broker, _ = choose("auto")
+            played = play(declaration, CLAUSES, new_broker=new_broker, seed=7, progress=lambda _line: None)
+        assert played.smoke is None, played.smoke
+        return played.transcript
+
+    return once("commands", tmp_path_factory, make)
 
 
 # ---------------------------------------------------------------------- harmless edits

@@ -15,6 +15,7 @@ from iot2mqtt_conformance.transcript import Transcript
 from iot2mqtt_conformance.verdict import Outcome, Verdict
 from tests.conformance.device_edits import BREAKING, CLAUSES, measured
 from tests.conformance.harmless_edits import HARMLESS
+from tests.conformance.recorded import once
 from tests.conformance.suite_runs import REFERENCES
 from tests.conformance.tape import Tape
 
@@ -27,14 +28,18 @@ def declaration() -> Declaration:
 
 
 @pytest.fixture(scope="module")
-def recorded(declaration: Declaration) -> Transcript:
+def recorded(declaration: Declaration, tmp_path_factory: pytest.TempPathFactory) -> Transcript:
     """Play the conforming connector once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("BREAK", raising=False)
-        new_broker, _ = choose("auto")
-        played = play(declaration, CLAUSES, new_broker=new_broker, seed=7, progress=lambda _line: None)
-    assert played.smoke is None, played.smoke
-    return played.transcript
+
+    def make() -> Transcript:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("BREAK", raising=False)
+            new_broker, _ = choose("auto")
+            played = play(declaration, CLAUSES, new_broker=new_broker, seed=7, progress=lambda _line: None)
+        assert played.smoke is None, played.smoke
+        return played.transcript
+
+    return once("devices", tmp_path_factory, make)
 
 
 def verdict(clause: str, tape: Tape, declaration: Declaration) -> Verdict:

@@ -23,6 +23,7 @@ from tests.conformance.recorded import (
     Records,
     changed,
     inserted,
+    once,
     online,
     places,
     rebuilt,
@@ -328,12 +329,16 @@ def declaration() -> Declaration:
 
 
 @pytest.fixture(scope="module")
-def recorded(declaration: Declaration) -> Transcript:
+def recorded(declaration: Declaration, tmp_path_factory: pytest.TempPathFactory) -> Transcript:
     """One play of the conforming connector."""
-    new_broker, _ = choose("auto")
-    played = play(declaration, list(BREAKING), new_broker=new_broker, seed=7, progress=lambda _line: None)
-    assert played.smoke is None, played.smoke
-    return played.transcript
+
+    def make() -> Transcript:
+        new_broker, _ = choose("auto")
+        played = play(declaration, list(BREAKING), new_broker=new_broker, seed=7, progress=lambda _line: None)
+        assert played.smoke is None, played.smoke
+        return played.transcript
+
+    return once("environment", tmp_path_factory, make)
 
 
 def of_interest(transcript: Transcript, clause: str) -> Records:
