@@ -21,11 +21,6 @@ def quix(program: str, *words: object) -> list[str] | None:
     return [str(_QUIX.absolute()), str(PROGRAMS / program), *map(str, words)] if _QUIX.exists() else None
 
 
-def telegraf() -> str | None:
-    """Return the path of Telegraf; None where it is not on PATH."""
-    return shutil.which("telegraf")
-
-
 def psql() -> str:
     """Return the path of psql."""
     found = shutil.which("psql") or next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"))), None)

@@ -4,7 +4,6 @@ Each batch is one transaction of its measurements, its dead letters, and the pos
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -13,6 +12,7 @@ from iot2mqtt_pipeline import letters
 from iot2mqtt_pipeline.decoding import Decoder
 from iot2mqtt_pipeline.errors import PermanentError, RefusedError, TransientError
 from iot2mqtt_pipeline.parameters import ParameterTable
+from iot2mqtt_pipeline.patience import delay_after
 from iot2mqtt_pipeline.record import read_raw
 from iot2mqtt_pipeline.stage import (
     DeadLetter,
@@ -30,10 +30,7 @@ _log = logging.getLogger("iot2mqtt.pipeline.processor")
 
 BATCH = 5000
 """Records of one transaction at the most."""
-LONGEST_DELAY = 10.0
-"""Seconds between two attempts, at the most."""
 _QUIET = 0.5
-_STEPS = 6
 _TICK = 0.25
 _LAG_EVERY = 5.0
 
@@ -113,7 +110,7 @@ class Processor:
 
     def _pause(self, error: TransientError, failures: int, stopped: Stopped) -> None:
         """Wait before the same records are tried again."""
-        delay = min(0.1 * 2 ** min(failures, _STEPS + 1) * (1 + 0.5 * random.random()), LONGEST_DELAY)
+        delay = delay_after(failures)
         _log.warning("%s; trying again in %.1f s", error, delay)
         self._figures.trouble(error.server)
         end = time.monotonic() + delay

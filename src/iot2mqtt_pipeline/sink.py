@@ -12,13 +12,13 @@ partition and offset tell that it is the same.
 """
 
 import logging
-import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from iot2mqtt_pipeline.errors import PermanentError, TransientError
+from iot2mqtt_pipeline.patience import delay_after
 from iot2mqtt_pipeline.record import Row, read_measurement, rows
 from iot2mqtt_pipeline.stage import (
     DeadLetter,
@@ -35,12 +35,9 @@ from iot2mqtt_pipeline.stage import (
 
 _log = logging.getLogger("iot2mqtt.pipeline.sink")
 
-LONGEST_DELAY = 10.0
-"""Seconds between two attempts, at the most."""
 UPKEEP_EVERY = 30.0
 """Seconds between two times that the store is told to keep its tables in order."""
 _QUIET = 0.5
-_STEPS = 7
 _TICK = 0.25
 _LAG_EVERY = 5.0
 
@@ -144,7 +141,7 @@ class Sink:
 
     def _pause(self, error: TransientError, failures: int, stopped: Stopped) -> None:
         """Give the batch back and wait: it is read again, so that memory stays flat however long this takes."""
-        delay = min(0.1 * 2 ** min(failures, _STEPS), LONGEST_DELAY) * random.uniform(0.5, 1)
+        delay = delay_after(failures)
         _log.warning("%s; trying again in %.1f s", error, delay)
         self._figures.trouble(error.server)
         if self._flight is not None:

@@ -1,5 +1,7 @@
 """Nothing skipped, missing, silent or dead may end in exit code 0."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,17 @@ def test_without_the_option_the_plugin_collects_nothing(tmp_path: Path) -> None:
         [sys.executable, "-m", "pytest", "."], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert result.returncode == 5, result.stdout
+
+
+def test_a_run_in_the_background_of_a_shell_judges_sigint_all_the_same(tmp_path: Path) -> None:
+    # What a shell starts there ignores SIGINT, and a script that inherits that cannot take it any more.
+    clauses = "--iot2mqtt-clauses=I2M-LIFE-02"
+    suite = [sys.executable, "-m", "pytest", "--iot2mqtt-conformance", clauses, f"--iot2mqtt-report={tmp_path}"]
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *suite],
+        cwd=REFERENCES / "shell",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout

@@ -1,7 +1,6 @@
 """Device parameters in PostgreSQL: read, written, and followed as they change."""
 
 import logging
-import random
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Self
@@ -12,15 +11,13 @@ from psycopg.types.json import Jsonb
 from iot2mqtt_pipeline.adapters.postgres import SERVER, Connection, connect, translated, where
 from iot2mqtt_pipeline.errors import TransientError
 from iot2mqtt_pipeline.parameters import ParameterRow, ParameterTable
+from iot2mqtt_pipeline.patience import delay_after
 from iot2mqtt_sdk.errors import ConfigurationError
 
 _log = logging.getLogger("iot2mqtt.pipeline.parameters")
 
-LONGEST_DELAY = 10.0
-"""Seconds between two attempts to reach the database, at the most."""
 _CHANNEL = "device_parameters"
 _TICK = 0.5
-_STEPS = 7
 _SELECT = sql.SQL(
     "SELECT {owner}, connector_mode, component_type, component_id, encoding_type, units, scaling_factor, decode,"
     " version FROM {table} ORDER BY {owner}, connector_mode, component_type, component_id NULLS FIRST"
@@ -84,7 +81,7 @@ class LiveParameters:
             except (TransientError, ConfigurationError) as error:
                 failures += 1
                 self._waiting_for = f"device parameters cannot be read: {error}"
-                delay = min(0.1 * 2 ** min(failures, _STEPS), LONGEST_DELAY) * random.uniform(0.5, 1)
+                delay = delay_after(failures)
                 kept = "waiting for them" if self._table is None else "the last ones serve"
                 _log.warning("%s; %s, trying again in %.1f s", self._waiting_for, kept, delay)
                 self._ended.wait(delay)
