@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# Some thousands of Python programs are started: with bytecode beside the sources, none has to compile them again.
+unexport PYTHONDONTWRITEBYTECODE
 REFERENCES := $(sort $(dir $(wildcard reference_connectors/*/*.py)))
 
 .PHONY: help setup demo test lint docs soak bench clean
@@ -37,7 +39,7 @@ lint: .venv/.dev ## Check form and types
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
 # Connectors are programs in folders of their own, several of them with a main.py: each is checked alone.
-	@for folder in $(REFERENCES); do (cd $$folder && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache/$$folder .) || exit 1; done
+	@for folder in $(REFERENCES); do (cd $$folder && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache .) || exit 1; done
 
 docs: .venv/.dev ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

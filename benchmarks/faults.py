@@ -1,9 +1,9 @@
-"""Prints what the faults that were tested last have cost.
+"""Prints what the faults that were tested have cost.
 
     make soak && python -m benchmarks.faults
 
-Each test of a fault leaves a row in the cache of pytest; of each fault the newest is shown. Nothing here asserts
-anything: the tests do.
+Each run of a fault's test leaves a row in the cache of pytest, and those of the same fault are added up; what was
+measured beside is that of the last run. Remove the cache to begin anew. Nothing here asserts anything: the tests do.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 FOLDER = Path(__file__).parents[1] / ".pytest_cache" / "d" / "faults"
 COLUMNS = {
     "fault": "fault",
+    "runs": "runs",
     "rounds": "rounds",
     "published": "messages",
     "rows": "rows due",
@@ -29,10 +30,16 @@ COLUMNS = {
 
 
 def rows() -> list[dict[str, Any]]:
-    """Return the newest row of each fault."""
+    """Return a row for each fault, in the order in which they were first tested."""
     files = sorted(FOLDER.glob("*.json"), key=lambda file: file.stat().st_mtime)
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return list({row["fault"]: row for row in found}.values())
+    found: dict[str, dict[str, Any]] = {}
+    for row in [json.loads(file.read_text(encoding="utf-8")) for file in files]:
+        found[row["fault"]] = _sum(found.get(row["fault"], {}), {**row, "runs": 1})
+    return list(found.values())
+
+
+def _sum(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {key: value + one.get(key, 0) if isinstance(value, int) else value for key, value in other.items()}
 
 
 def table(found: list[dict[str, Any]]) -> str:

@@ -34,15 +34,19 @@ _BRIDGE = """\
 _SINK = """\
 [[inputs.kafka_consumer]]
   brokers = ["{kafka}"]
+  kafka_version = "3.6.0"
   topics = ["{topic}"]
   offset = "oldest"
   consumer_group = "{session}"
   max_undelivered_messages = 20000
   data_format = "json"
-  json_string_fields = ["unit"]
-  tag_keys = ["device_id", "connector_mode", "component_type", "component_id"]
+  json_string_fields = ["unit", "value*"]
+  tag_keys = ["device_id", "connector_mode", "connector", "component_type", "component_id"]
   json_time_key = "timestamp"
   json_time_format = "unix"
+[[processors.converter]]
+  [processors.converter.fields]
+    string = ["value"]
 [[outputs.postgresql]]
   connection = "host={host} port={port} user={user} password={password} dbname={dbname}"
   create_templates = ["CREATE TABLE {{{{.table}}}} ({{{{.columns}}}})"]
@@ -56,7 +60,10 @@ def bridge(line: Line) -> str:
 
 
 def sink(line: Line) -> str:
-    """Return the configuration that stores measurements in a table called kafka_consumer."""
+    """Return the configuration that stores measurements in a table called kafka_consumer.
+
+    A column has one type: numbers, booleans and texts all become texts. The part of a map has a column of its own.
+    """
     plant = line.plant
     return _AGENT + _SINK.format(kafka=plant.kafka, topic=line.decoded, session=line.session(), **plant.database)
 

@@ -1,7 +1,9 @@
 """conformance.toml: what a connector's author declares about the connector, parsed once into frozen values."""
 
 import difflib
+import math
 import os
+import re
 import shutil
 import sys
 import tomllib
@@ -234,6 +236,7 @@ class _Reader:
 
     def declaration(self, document: dict[str, Any]) -> Declaration:
         self.keys("", document)
+        self.json_only("", document)
         if "connector" not in document:
             raise self.fault("the table [connector] is missing: it names the connector and the command that starts it")
         connector = self.keys("connector", document["connector"])
@@ -258,7 +261,7 @@ class _Reader:
                 stop_deadline=self.seconds(connector, "stop_deadline", 10),
                 features=present,
                 reporting=self.reporting(features),
-                extra_topics=tuple(features.get("extra_topics", [])),
+                extra_topics=self.topics(features.get("extra_topics", [])),
                 excluded=excluded,
                 expected_failures=expected,
                 devices=declared_devices.read(devices, instance, self.fault),
@@ -302,6 +305,11 @@ class _Reader:
         if reporting not in {"polling", "events"}:
             raise self.fault(f"[features] reporting is `{reporting}`: it must be `polling` or `events`")
         return reporting
+
+    def topics(self, filters: list[Any]) -> tuple[str, ...]:
+        if not all(isinstance(each, str) and each for each in filters):
+            raise self.fault('[features] extra_topics must be a list of topic filters, such as ["zigbee2mqtt/#"]')
+        return tuple(filters)
 
     def failures(
         self, document: Mapping[str, Any], features: Mapping[str, Any]
@@ -347,9 +355,20 @@ class _Reader:
             raise self.fault("[connector] has `prepare` and an image: let the Dockerfile prepare what it needs")
         return self.command("[connector] prepare", connector["prepare"], workdir)
 
+    def json_only(self, place: str, value: Any) -> None:
+        """Refuse what TOML can say and a message cannot: dates, times, and numbers that are none."""
+        if isinstance(value, dict | list):
+            members = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, item in members:
+                self.json_only(f"{place}.{key}" if place else str(key), item)
+        elif not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+            raise self.fault(f"{place} is {value}, which JSON cannot hold: write a finite number, or a text in quotes")
+
     def keys(self, table: str, value: dict[str, Any]) -> dict[str, Any]:
         known = _KEYS[table]
         place = f"[{table}] " if table else ""
+        if not isinstance(value, dict):
+            raise self.fault(f"{table} must be written as [[{table}]] with keys below it, and holds {value!r}")
         for key, item in value.items():
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
@@ -392,12 +411,13 @@ class _Reader:
         return table
 
     def peripherals(self, tables: list[Any], workdir: Path) -> tuple[Peripheral, ...]:
-        found = []
+        found: list[Peripheral] = []
         for number, table in enumerate(tables):
             entry = self.keys("peripherals", table)
-            ready = entry.get("ready", "")
-            if not ready.startswith(("tcp:", "line:")):
+            ready, name = entry.get("ready", ""), entry.get("name", f"peripheral{number}")
+            ports = "|".join(map(re.escape, ["{port}", *(f"{{{n}.port}}" for n in [name, *(p.name for p in found)])]))
+            if not re.fullmatch(rf"tcp:(\d{{1,5}}|{ports})|line:.+", ready):
                 raise self.fault(f"[[peripherals]] ready is `{ready}`: it must be `tcp:{{port}}` or `line:TEXT`")
             command = self.command("[[peripherals]] command", entry.get("command", []), workdir)
-            found.append(Peripheral(entry.get("name", f"peripheral{number}"), command, ready))
+            found.append(Peripheral(name, command, ready))
         return tuple(found)

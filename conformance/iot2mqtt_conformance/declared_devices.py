@@ -44,6 +44,8 @@ def read_instance(file: Path, fault: Callable[[str], Exception]) -> dict[str, An
         document = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise fault(f"[connector] instance: {file} does not exist") from None
+    except OSError as error:
+        raise fault(f"[connector] instance: {file} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise fault(f"[connector] instance: {file} is not JSON: {error}") from None
     devices = document.get("devices") if isinstance(document, dict) else None
@@ -52,6 +54,11 @@ def read_instance(file: Path, fault: Callable[[str], Exception]) -> dict[str, An
         raise fault(f"[connector] instance: {file} must have `devices`, a list of objects with a `device_id`")
     if not any(device.get("enabled", True) for device in document["devices"]):
         raise fault(f"[connector] instance: {file} has no enabled device, so nothing could be judged")
+    groups = document.get("groups", [])
+    if not isinstance(groups, list) or not all(
+        isinstance(group, dict) and isinstance(group.get("group_id"), str) for group in groups
+    ):
+        raise fault(f"[connector] instance: {file} must have no `groups`, or a list of objects with a `group_id`")
     return dict(document)
 
 
@@ -68,13 +75,20 @@ def read(
     Raises:
         DeclarationError: One of them is no enabled device.
     """
-    found = []
+    found: dict[str, Device] = {}
     for entry in tables:
-        if entry.get("id") not in enabled(instance):
-            raise fault(f"[[devices]] id `{entry.get('id')}` is not an enabled device of the instance file")
-        values = {
-            key: {name: tuple(options) for name, options in entry.get(key, {}).items()}
-            for key in ("writable", "rejects")
-        }
-        found.append(Device(entry["id"], values["writable"], values["rejects"]))
-    return tuple(found)
+        name = entry.get("id")
+        if name not in enabled(instance):
+            raise fault(f"[[devices]] id `{name}` is not an enabled device of the instance file")
+        if name in found:
+            raise fault(f"[[devices]] id `{name}` stands there twice: put all that may be commanded below one")
+        found[name] = Device(name, *(_values(key, entry, fault) for key in ("writable", "rejects")))
+    return tuple(found.values())
+
+
+def _values(key: str, entry: Mapping[str, Any], fault: Callable[[str], Exception]) -> dict[str, tuple[Any, ...]]:
+    """Return the values of each property."""
+    for name, options in entry.get(key, {}).items():
+        if not isinstance(options, list) or not options:
+            raise fault(f"[[devices]] {entry['id']}: {key} must have a list of values of {name}, and has {options!r}")
+    return {name: tuple(options) for name, options in entry.get(key, {}).items()}

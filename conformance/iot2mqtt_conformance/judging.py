@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -30,7 +31,13 @@ from iot2mqtt_conformance.view import View
 AT_ONCE = 8
 """Scenarios played at the same time: two cores, and most of a scenario is waiting."""
 
+LONGEST = ("pipeline", "actions", "memory", "polling", "restart", "trouble", "outage", "slow")
+"""What takes longest, most of it waiting, begins first: at the end of a run both cores would be idle beside it."""
 
+PULSE = 0.1
+"""Seconds after which it is looked whether the suite itself can still work."""
+LATE = 0.2
+"""Seconds that such a look comes late where nothing is wrong."""
 AFTERTHOUGHT = 1.0
 """Seconds after a failure in which a broker may turn out to have died."""
 
@@ -148,6 +155,7 @@ async def _play(
 
     broker = watched()
     recorder = Recorder()
+    tasks.append(asyncio.create_task(_pulse(recorder)))
     seed, generated, running, new_warehouse = given
     if running is not None:
         declaration = replace(declaration, start_deadline=NOTICED)
@@ -170,6 +178,18 @@ async def _play(
     played.smoke = diagnose(played.view, declaration)
     played.round_trip = stage.round_trip
     return played
+
+
+async def _pulse(recorder: Recorder) -> None:
+    """Write down when the machine gave the suite no processor: in such times nothing that is late proves anything."""
+    never = asyncio.Event()
+    while True:
+        due = recorder.now() + PULSE
+        with suppress(TimeoutError):
+            await asyncio.wait_for(never.wait(), PULSE)
+        late = recorder.now() - due
+        if late > LATE:
+            recorder.add("", "stalled", seconds=round(late, 3))
 
 
 async def _fall(broker: Broker, fallen: asyncio.Future[Broker]) -> None:
@@ -224,9 +244,9 @@ async def _all(stage: Stage, names: list[str], played: Played, progress: Callabl
         group.create_task(one("boot"))
         await stage.smoke_ended_or_passed()
         if stage.smoke_passed.is_set():
-            # A connector that runs already has to bear one after the other, and may not survive strange payloads. The
-            # pipeline takes longest.
-            for name in sorted(names, key=lambda name: (name == "fuzz") - (name == "pipeline")):
+            # A connector that runs already has to bear one after the other, and may not survive strange payloads.
+            order = [*LONGEST, *(name for name in names if name not in {*LONGEST, "fuzz"}), "fuzz"]
+            for name in sorted(names, key=order.index):
                 if name != "boot":
                     group.create_task(one(name))
     if stage.attached is not None and stage.smoke_passed.is_set():

@@ -9,11 +9,11 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import psutil
 
@@ -53,6 +53,17 @@ def connector_environment(overrides: Mapping[str, str]) -> dict[str, str]:
     }
     inherited["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
     return {**inherited, **overrides}
+
+
+async def started(start: Coroutine[Any, Any, object]) -> None:
+    """Start a process, and do so wholly where all is given up meanwhile: asyncio would leave its pipes open."""
+    starting = asyncio.ensure_future(start)
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await starting
+        raise
 
 
 class _Lines:
@@ -97,10 +108,12 @@ class _Child(asyncio.SubprocessProtocol):
     def __init__(self, streams: Mapping[int, _Lines], on_exit: Callable[[int], object]) -> None:
         self._loop = asyncio.get_running_loop()
         self.closed = self._loop.create_future()
+        self.lives = False
         self._streams, self._on_exit = streams, on_exit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.SubprocessTransport", transport)
+        self.lives = True
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self._streams[fd].feed(data)
@@ -169,15 +182,17 @@ class Process:
             LaunchError: It does not exist or cannot be executed.
         """
         streams = {fd: _Lines(partial(self._take, name)) for fd, name in _STREAMS}
+        child = _Child(streams, self._end)
+        start = asyncio.get_running_loop().subprocess_exec(
+            lambda: child,
+            *self._command,
+            cwd=self._cwd,
+            env={**self._env, **guardian().environment()},
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
-            _, self._child = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Child(streams, self._end),
-                *self._command,
-                cwd=self._cwd,
-                env={**self._env, **guardian().environment()},
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            await started(start)
         except FileNotFoundError:
             raise LaunchError(
                 f"{self._command[0]} cannot be started in {self._cwd}: the program, the interpreter that its first line"
@@ -185,6 +200,9 @@ class Process:
             ) from None
         except OSError as error:
             raise LaunchError(f"{self._command[0]} cannot be started in {self._cwd}: {error.strerror}") from None
+        finally:
+            if child.lives:
+                self._child = child
 
     def _take(self, name: str, text: str) -> None:
         self.lines.append(text)

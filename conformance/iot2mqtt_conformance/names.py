@@ -38,7 +38,7 @@ LOCKED_OUT = 5.0
 """Seconds for which the broker refuses the credentials."""
 GROWTH = 5_000_000
 """Bytes by which a connector's resident memory may grow."""
-FEWEST_ANSWERS = 20
+FEWEST_ANSWERS = 100
 """Answers from which on a growth of memory tells something."""
 RENAMED = "renamed1"
 """What a device is called after a change of the configuration."""

@@ -304,7 +304,11 @@ class Proxy:
         """
         self._upstream = upstream
         self._tell = on_event
-        self._server = await asyncio.get_running_loop().create_server(self._caller, "127.0.0.1", self.port)
+        # In two steps: asyncio would leave the port open where all is given up between them.
+        self._server = await asyncio.get_running_loop().create_server(
+            self._caller, "127.0.0.1", self.port, start_serving=False
+        )
+        await self._server.start_serving()
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:

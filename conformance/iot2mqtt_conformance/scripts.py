@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from iot2mqtt_conformance.launch import LaunchError, connector_environment
+from iot2mqtt_conformance.launch import LaunchError, connector_environment, started
 
 KEPT = 65_536
 """Bytes of each stream that are kept."""
@@ -29,7 +29,11 @@ class _Script(asyncio.SubprocessProtocol):
         self.writable = asyncio.Event()
         self.writable.set()
         self.ended_at = 0.0
+        self.transport: asyncio.SubprocessTransport | None = None
         self._open = {1, 2}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self.output[fd] += data[: KEPT - len(self.output[fd])]
@@ -76,16 +80,20 @@ class Call:
             LaunchError: It cannot be started.
         """
         loop = asyncio.get_running_loop()
+        start = loop.subprocess_exec(
+            lambda: self._script, *self._command, cwd=self._cwd, env=self._env, start_new_session=True
+        )
         try:
-            transport, _ = await loop.subprocess_exec(
-                lambda: self._script, *self._command, cwd=self._cwd, env=self._env, start_new_session=True
-            )
+            await started(start)
         except OSError as error:
             raise LaunchError(f"the action script {self._command[-1]} cannot be started: {error.strerror}") from None
-        self._transport = transport
         self._began = loop.time()
         self._stdin = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
         self._stdin.set_write_buffer_limits(0)
+
+    @property
+    def _transport(self) -> asyncio.SubprocessTransport:
+        return cast("asyncio.SubprocessTransport", self._script.transport)
 
     async def reading(self, seconds: float) -> bool:
         """Return whether the script has begun to read its input: more blanks are gone than a pipe holds."""
@@ -121,6 +129,8 @@ class Call:
 
     async def close(self) -> None:
         """Take what is left of the output, and end everything that the script has started."""
+        if self._script.transport is None or self._script.transport.is_closing():
+            return
         if self._script.exited.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._script.silent.wait(), DRAIN)

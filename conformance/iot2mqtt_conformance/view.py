@@ -173,6 +173,7 @@ class View:
         by_run: dict[str, list[Record]] = {}
         for record in transcript:
             by_run.setdefault(record.run, []).append(record)
+        self._stalls = [record for record in by_run.get("", []) if record.kind == "stalled"]
         self._runs = {
             name: Run(name, records, transcript.wall)
             for name, records in by_run.items()
@@ -188,6 +189,19 @@ class View:
         return [
             run for name, run in self._runs.items() if name == prefix or name.startswith(f"{prefix}.") or not prefix
         ]
+
+    @property
+    def longest_stall(self) -> float:
+        """The longest time in seconds in which the machine gave the suite no processor, and likely nobody else."""
+        return max((float(record.data["seconds"]) for record in self._stalls), default=0.0)
+
+    def stalled(self, earlier: Record, later: Record) -> float:
+        """Return how many seconds between two records the suite stood still."""
+        found = 0.0
+        for record in self._stalls:
+            began = max(earlier.t, record.t - float(record.data["seconds"]))
+            found += max(0.0, min(later.t, record.t) - began)
+        return found
 
     def publications(self) -> Iterator[tuple[Run, Publication]]:
         """Yield every publication of every launch."""

@@ -111,8 +111,7 @@ EOF
 # Both mosquitto programs read their options from files, so that no password stands in the list of processes.
 write_options() {
     user=${mqtt_username:-${MQTT_USERNAME:-}} password=${mqtt_password:-${MQTT_PASSWORD:-}}
-    printf '%s\n' "-h ${MQTT_HOST:-localhost}" "-p $port" "-k $keepalive" '-V mqttv311' \
-        "--will-topic $root/status" '--will-payload offline' '--will-qos 1' --will-retain
+    printf '%s\n' "-h ${MQTT_HOST:-localhost}" "-p $port" "-k $keepalive" '-V mqttv311'
     if [ -n "$user" ]; then
         printf '%s\n' "-u $user" ${password:+"-P $password"}
     elif [ -n "$password" ]; then
@@ -432,8 +431,12 @@ case $(awk -W version 2>&1 </dev/null) in mawk*) awk='awk -W interactive' ;; esa
 umask 077
 run=$(mktemp -d "${TMPDIR:-/tmp}/iot2mqtt.XXXXXX") || die 'no folder can be made for the lamps: set TMPDIR'
 mkfifo "$run/wire" "$run/events" "$run/alive"
-write_options >"$run/mosquitto_sub"
-cp "$run/mosquitto_sub" "$run/mosquitto_pub"
+write_options >"$run/mosquitto_pub"
+# Only the connection that commands arrive on stands for us: a message that is cut off must not say that we are offline.
+{
+    cat "$run/mosquitto_pub"
+    printf '%s\n' "--will-topic $root/status" '--will-payload offline' '--will-qos 1' --will-retain
+} >"$run/mosquitto_sub"
 export XDG_CONFIG_HOME="$run"
 while IFS=$tab read -r id kind _; do
     if [ "$kind" = lamp ]; then echo 'power=false brightness=100' >"$run/$id.lamp"; fi

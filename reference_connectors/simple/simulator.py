@@ -15,13 +15,14 @@ Protocol: one line asks, one line answers, `ok …` or `error …`.
 """
 
 import argparse
-import asyncio
 import json
 import math
 import socket
+import socketserver
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,37 +73,45 @@ class Port:
     delay: float = 0.0
 
 
-class SimulatedHub:
-    """The hub and what is plugged into it."""
+class SimulatedHub(socketserver.ThreadingTCPServer):
+    """The hub and what is plugged into it; each caller has a thread."""
 
-    def __init__(self) -> None:
-        self._ports = {"light1": Port(Lamp()), "light2": Port(Lamp()), "thermo1": Port(Thermometer())}
-        self._watchers: set[asyncio.StreamWriter] = set()
+    allow_reuse_address = True
+    daemon_threads = True
 
-    async def serve(self, port: int) -> None:
-        """Answer until the process ends."""
-        server = await asyncio.start_server(self._talk, HOST, port)
-        print(f"the lamp hub listens on {HOST}:{port}", flush=True)
-        await server.serve_forever()
+    def __init__(self, port: int) -> None:
+        self.ports = {"light1": Port(Lamp()), "light2": Port(Lamp()), "thermo1": Port(Thermometer())}
+        self.watchers: set[Caller] = set()
+        super().__init__((HOST, port), Caller)
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+class Caller(socketserver.StreamRequestHandler):
+    """Somebody who has called the hub, and asks one line after the other."""
+
+    server: SimulatedHub
+
+    def handle(self) -> None:
+        """Answer until the caller hangs up, or speaks something else."""
         try:
-            while line := await reader.readline():
-                writer.write(f"{await self._answer(line.decode(), writer)}\n".encode())
-                await writer.drain()
-        except (ConnectionError, UnicodeDecodeError, ValueError):
-            pass  # a caller that hangs up or speaks something else is no concern of the others
+            while line := self.rfile.readline():
+                self.tell(self._answer(line.decode()))
+        except (OSError, ValueError):
+            pass  # which is no concern of the others
         finally:
-            self._watchers.discard(writer)
-            writer.close()
+            self.server.watchers.discard(self)
 
-    async def _answer(self, line: str, writer: asyncio.StreamWriter) -> str:
+    def tell(self, line: str) -> None:
+        """Send the caller one line, if it is still there."""
+        with suppress(OSError):
+            self.wfile.write(f"{line}\n".encode())
+
+    def _answer(self, line: str) -> str:
         verb, _, rest = line.strip().partition(" ")
         name, _, argument = rest.partition(" ")
         if verb == "list":
-            return "ok " + json.dumps({name: port.device.kind for name, port in self._ports.items()})
+            return "ok " + json.dumps({name: port.device.kind for name, port in self.server.ports.items()})
         if verb == "watch":
-            self._watchers.add(writer)
+            self.server.watchers.add(self)
             return "event hub watching"
         verbs: dict[str, Callable[[Port, str, str], str]] = {
             "get": self._get,
@@ -112,19 +121,19 @@ class SimulatedHub:
             "slow": self._slow,
             "press": self._press,
         }
-        if verb not in verbs or name not in self._ports:
+        if verb not in verbs or name not in self.server.ports:
             return f"error the hub does not understand: {line.strip()}"
-        port = self._ports[name]
+        port = self.server.ports[name]
         try:
             if verb in ("get", "set"):
-                await self._reach(port, name)
+                self._reach(port, name)
             return f"ok {verbs[verb](port, name, argument)}".rstrip()
         except RefusedError as refusal:
             return f"error {refusal}"
 
     @staticmethod
-    async def _reach(port: Port, name: str) -> None:
-        await asyncio.sleep(port.delay)
+    def _reach(port: Port, name: str) -> None:
+        time.sleep(port.delay)
         if port.failing:
             raise RefusedError(f"{name} does not answer")
 
@@ -153,8 +162,8 @@ class SimulatedHub:
         return ""
 
     def _press(self, _port: Port, name: str, _argument: str) -> str:
-        for watcher in self._watchers:
-            watcher.write(f"event {name} pressed\n".encode())
+        for watcher in tuple(self.server.watchers):
+            watcher.tell(f"event {name} pressed")
         return ""
 
 
@@ -182,12 +191,13 @@ def main() -> int:
     if given.verb != "serve":
         return tell(given.port, " ".join([given.verb, *given.words]))
     try:
-        asyncio.run(SimulatedHub().serve(given.port))
-    except KeyboardInterrupt:
-        return 0
+        hub = SimulatedHub(given.port)
     except OSError as error:
         print(f"the lamp hub cannot listen on {HOST}:{given.port}: {error.strerror}", file=sys.stderr)
         return 1
+    print(f"the lamp hub listens on {HOST}:{given.port}", flush=True)
+    with hub, suppress(KeyboardInterrupt):
+        hub.serve_forever()
     return 0
 
 

@@ -17,6 +17,8 @@ _log = logging.getLogger("iot2mqtt.pipeline.bridge")
 
 WINDOW = 10_000
 """Messages that are on their way to Kafka at the most; the broker keeps the others."""
+WINDOW_BYTES = 64 * 1024 * 1024
+"""Bytes of payload from which on no further message is taken, however few are on their way."""
 BATCH = 1000
 GRACE = 10.0
 """Seconds that the end waits for Kafka to confirm what is on its way."""
@@ -32,10 +34,11 @@ _DIGITS = [str(qos).encode() for qos in range(3)]
 class _Flight:
     """A message on its way, and what Kafka has said of it; called with that."""
 
-    __slots__ = ("burials", "error", "message", "safe")
+    __slots__ = ("began", "burials", "error", "message", "safe")
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        self.began = time.monotonic()
         self.safe = False
         self.error: PipelineError | None = None
         self.burials = 0
@@ -65,6 +68,7 @@ class Bridge:
         self._figures = figures or NoFigures()
         self._window = window
         self._flying: deque[_Flight] = deque()
+        self._bytes = 0
 
     def run(self, stopped: Stopped) -> None:
         """Carry messages until told to stop, then wait a bounded time for what is on its way.
@@ -80,7 +84,7 @@ class Bridge:
             self._finish()
 
     def _round(self) -> None:
-        room = min(BATCH, self._window - len(self._flying))
+        room = min(BATCH, self._window - len(self._flying)) if self._bytes < WINDOW_BYTES else 0
         messages = self._inbox.receive(room, _TICK if self._flying else _QUIET)
         for message in messages:
             self._forward(message)
@@ -102,6 +106,7 @@ class Bridge:
     def _forward(self, message: Message) -> None:
         flight = _Flight(message)
         self._flying.append(flight)
+        self._bytes += len(message.payload)
         try:
             device = device_of(message.topic)
             value = encode_raw(topic=message.topic, device_id=device, payload=message.payload, arrived=message.arrived)
@@ -124,8 +129,9 @@ class Bridge:
             self._figures.dead_letter(error.reason)
         elif flight.burials > _BURIALS:
             raise error
+        headers = [*_headers(message), (letters.ARRIVED, repr(message.arrived).encode())]
         letter = DeadLetter(
-            message.topic, -1, -1, None, message.payload, _headers(message), "bridge", error.reason, error.message
+            message.topic, -1, -1, None, message.payload, headers, "bridge", error.reason, error.message
         )
         try:
             self._outbox.send(letters.outgoing(letter, self._topic, stub=flight.burials > 1), flight)
@@ -135,7 +141,7 @@ class Bridge:
     # ------------------------------------------------------------------ what Kafka says
     def _confirm(self) -> None:
         """Acknowledge what is safe, in the order of receipt."""
-        safe = []
+        safe: list[_Flight] = []
         while self._flying:
             flight = self._flying[0]
             if isinstance(flight.error, PermanentError):
@@ -144,11 +150,12 @@ class Bridge:
                 self._start_over(flight.error)
             if not flight.safe:
                 break
-            safe.append(self._flying.popleft().message)
+            safe.append(self._flying.popleft())
         if safe:
-            self._inbox.acknowledge(safe)
+            self._bytes -= sum(len(flight.message.payload) for flight in safe)
+            self._inbox.acknowledge([flight.message for flight in safe])
             self._figures.forwarded(len(safe))
-            self._figures.batch(len(safe), max(0.0, time.time() - safe[0].arrived))
+            self._figures.batch(len(safe), time.monotonic() - safe[0].began)
 
     def _start_over(self, error: PipelineError) -> None:
         """Forget what is on its way, and have the broker send it again, in order."""
@@ -156,6 +163,7 @@ class Bridge:
         self._figures.trouble("kafka")
         self._outbox.discard()
         self._flying.clear()
+        self._bytes = 0
         self._inbox.renew()
 
 

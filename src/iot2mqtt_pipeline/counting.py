@@ -29,12 +29,10 @@ class Counts:
     Attributes:
         published: Rows that were to be.
         dead_lettered: What lies in the dead letters.
-        expired: How many records Kafka has dropped already, of topics that were read; they are counted nowhere.
     """
 
     published: Counter[str] = field(default_factory=Counter)
     dead_lettered: Counter[str] = field(default_factory=Counter)
-    expired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +59,8 @@ def count(
     lying = {(topic, place) for topic, buried in graves.items() for place in buried}
     settled: set[_Place] = {one.origin for buried in graves.values() for one in buried.values()}
     replayed: set[tuple[str, str]] = set()
-    firsts: set[tuple[str, int]] = set()
 
     for record in raw:
-        _note_expired(found, firsts, record)
         device, size = _published(record, decoder, settled)
         grave = _replay_of(record)
         if grave is None or (record.topic, grave) in replayed or (record.topic, grave) not in lying:
@@ -94,9 +90,7 @@ def _count_decoded(
     replayed: set[tuple[str, str]],
 ) -> None:
     """Take notice of measurements that were replayed, and of records that no processor has made."""
-    firsts: set[tuple[str, int]] = set()
     for record in decoded:
-        _note_expired(found, firsts, record)
         grave = _replay_of(record)
         key = (record.topic, grave or "")
         device, size, known = _measured(record.key, record.value)
@@ -128,7 +122,7 @@ def _published(record: Record, decoder: Decoder, settled: set[_Place]) -> tuple[
         return device, 1
     try:
         return device, sum(map(_size, decoder.measurements(read_raw(record.value))))
-    except PermanentError:
+    except Exception:  # noqa: BLE001 - the processor too makes one dead letter of whatever a decoder does not expect
         return device, 1
 
 
@@ -161,10 +155,3 @@ def _device(letter: DeadLetter) -> str:
         return device_of(letter.topic)
     except PermanentError:
         return NOBODY
-
-
-def _note_expired(found: Counts, firsts: set[tuple[str, int]], record: Record) -> None:
-    partition = (record.topic, record.partition)
-    if partition not in firsts:
-        firsts.add(partition)
-        found.expired += record.offset

@@ -1,7 +1,9 @@
 """What is done with dead letters: list them, show one, and put them back where they came from."""
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from iot2mqtt_pipeline import letters
@@ -11,6 +13,8 @@ from iot2mqtt_pipeline.stage import DeadLetter, Done, Outgoing, Record
 from iot2mqtt_pipeline.topics import device_of
 
 _FLUSH = 30.0
+"""Seconds that Kafka may take to confirm what it was given."""
+_OFTEN = 500
 
 
 class Cemetery(Protocol):
@@ -28,7 +32,14 @@ class Returns(Protocol):
     """Where replayed records go: the outbox of the bridge serves."""
 
     def send(self, record: Outgoing, done: Done) -> None:
-        """Take a record; `done` is called later."""
+        """Take a record; `done` is called by `serve` or `flush`.
+
+        Raises:
+            TransientError: Too many are waiting.
+        """
+
+    def serve(self, timeout: float) -> None:
+        """Call `done` for what has been confirmed or refused."""
 
     def flush(self, timeout: float) -> int:
         """Wait for all that was sent, and return how many are still not confirmed."""
@@ -80,6 +91,15 @@ def find(cemetery: Cemetery, *, wanted: Callable[[Found], bool] = lambda _found:
             yield found
 
 
+def replayed(cemetery: Cemetery) -> set[str]:
+    """Return the places of the letters whose replay has become a later letter: that one stands for them.
+
+    Raises:
+        TransientError: Kafka is away.
+    """
+    return {of for record in cemetery.records() if (of := letters.replay_of(record)) is not None}
+
+
 def show(cemetery: Cemetery, *, partition: int, offset: int) -> Found:
     """Return one dead letter.
 
@@ -92,14 +112,13 @@ def show(cemetery: Cemetery, *, partition: int, offset: int) -> Found:
     raise PermanentError("no_dead_letter", f"there is no dead letter at partition {partition}, offset {offset}")
 
 
-def replay(chosen: Sequence[Found], returns: Returns, *, raw_topic: str, arrived: float) -> Replayed:
+def replay(chosen: Iterable[Found], returns: Returns, *, raw_topic: str) -> Replayed:
     """Put records back: those of Kafka on the topic that they were read from, those of the bridge on the raw topic.
 
     Args:
-        chosen: What to replay; they stay among the dead letters.
+        chosen: What to replay, taken one by one; they stay among the dead letters.
         returns: Where they go.
         raw_topic: The raw topic.
-        arrived: Unix seconds, as the arrival of a message that never became a record.
 
     Raises:
         TransientError: Kafka has not confirmed all of it in time; what it has is there twice after another replay.
@@ -110,19 +129,44 @@ def replay(chosen: Sequence[Found], returns: Returns, *, raw_topic: str, arrived
         if error is not None:
             failed.append((found, str(error)))
 
-    for found in chosen:
+    count = 0
+    for count, found in enumerate(chosen, 1):
         try:
-            record = _original(found, raw_topic, arrived)
-            returns.send(record, lambda error, found=found: note(found, error))  # type: ignore[misc]
+            _send(_original(found, raw_topic), returns, partial(note, found))
         except PermanentError as error:
             note(found, error)
+        if not count % _OFTEN:
+            returns.serve(0)
     left = returns.flush(_FLUSH)
     if left:
-        raise TransientError(f"Kafka has not confirmed {left} of {len(chosen)} replayed records: try again")
-    return Replayed(len(chosen) - len(failed), failed)
+        raise TransientError(f"Kafka has not confirmed {left} of {count} replayed records: try again")
+    return Replayed(count - len(failed), failed)
 
 
-def _original(found: Found, raw_topic: str, arrived: float) -> Outgoing:
+def _send(record: Outgoing, returns: Returns, done: Done) -> None:
+    """Send a record once there is room for it."""
+    end = time.monotonic() + _FLUSH
+    while True:
+        try:
+            returns.send(record, done)
+        except TransientError:
+            if time.monotonic() > end:
+                raise
+            returns.serve(1.0)
+        else:
+            return
+
+
+def _arrival(letter: DeadLetter) -> float:
+    """Return when a message came that never became a record."""
+    told = next((value for name, value in letter.headers if name == letters.ARRIVED), b"")
+    try:
+        return float(told)
+    except ValueError:
+        return time.time()
+
+
+def _original(found: Found, raw_topic: str) -> Outgoing:
     letter = found.letter
     if found.cut:
         raise PermanentError("cut", "only the beginning of it was kept, so it cannot be replayed")
@@ -132,5 +176,5 @@ def _original(found: Found, raw_topic: str, arrived: float) -> Outgoing:
     if letter.stage != "bridge":
         return Outgoing(letter.topic, letter.key or b"", letter.value, headers)
     device = device_of(letter.topic)
-    value = encode_raw(topic=letter.topic, device_id=device, payload=letter.value, arrived=arrived)
+    value = encode_raw(topic=letter.topic, device_id=device, payload=letter.value, arrived=_arrival(letter))
     return Outgoing(raw_topic, device.encode(), value, headers)

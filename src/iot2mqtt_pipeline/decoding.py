@@ -23,20 +23,24 @@ class Decoder:
     Args:
         table: The parameters.
         unknown: What becomes of a component without parameters: `pass` lets it go on as it is, with the decoder `none`.
+        now: Unix seconds; 0 where the time of arrival alone says which times lie too far ahead.
     """
 
     table: ParameterTable
     unknown: Literal["pass", "deadletter"]
+    now: float = 0.0
 
     def measurements(self, raw: RawRecord) -> list[Measurement]:
         """Return the measurements of a record, always the same ones for the same record and parameters.
+
+        Only which times lie too far ahead depends on `now`.
 
         Raises:
             PermanentError: `unknown_topic`, `bad_time`, `bad_value`, `bad_parameters`, or `no_parameters` where unknown
                 components are dead letters.
         """
         origin = origin_of(raw.topic)
-        moment = event_time(raw.payload, raw.arrived)
+        moment = event_time(raw.payload, raw.arrived, self.now)
         if origin.kind == "state":
             return _properties(raw, origin, moment)
         return self._components(raw, origin, moment)
@@ -86,7 +90,12 @@ def _measured(  # noqa: PLR0917
 
 
 def _properties(raw: RawRecord, origin: Origin, moment: float) -> list[Measurement]:
-    """Return a measurement for each number and boolean in the state of a connector's device (I2M-STATE-02)."""
+    """Return a measurement for each number and boolean in the state of a connector's device (I2M-STATE-02).
+
+    There is none in an empty payload, with which a connector clears the state of a device that it has no more.
+    """
+    if raw.payload == "":
+        return []
     state = raw.payload.get("state") if isinstance(raw.payload, dict) else None
     if not isinstance(state, dict):
         raise PermanentError("bad_value", f"the payload of {raw.topic} is no state message: it has no object `state`")

@@ -12,6 +12,8 @@ REPLAYS = "dlq-replays"
 """The header that counts how often a record has been replayed."""
 REPLAY_OF = "dlq-replay-of"
 """The header that names the place of the letter that a record is a replay of, so that it is not counted twice."""
+ARRIVED = "mqtt-arrived"
+"""The header of a letter of the bridge that says in Unix seconds when the message came."""
 _PREFIX = "dlq-"
 _CUT = "dlq-cut"
 
@@ -60,6 +62,11 @@ def read(record: Record) -> DeadLetter:
 def place(record: Record) -> str:
     """Return where a letter lies among the dead letters of its topic, as `dlq list` shows it."""
     return f"{record.partition}/{record.offset}"
+
+
+def replay_of(record: Record) -> str | None:
+    """Return the place of the letter whose replay has become this one."""
+    return next((value.decode(errors="replace") for name, value in record.headers if name == REPLAY_OF), None)
 
 
 def is_cut(record: Record) -> bool:

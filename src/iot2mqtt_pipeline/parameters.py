@@ -111,7 +111,7 @@ def _usable(row: ParameterRow) -> Parameters | str:
     """Return the parameters of a row, or what is wrong with it: one bad row must not keep the others from serving."""
     try:
         return parse_row(row)
-    except ValueError as fault:
+    except Exception as fault:  # noqa: BLE001 - whatever it is, it is this row's
         return str(fault)
 
 
@@ -142,6 +142,8 @@ def parse(
         decoder = kind.model_validate({} if decode is None else decode)
     except ValidationError as error:
         raise ValueError(f"decode, {explain(error)}") from None
+    except Exception as error:  # an encoding of somebody else may raise anything
+        raise ValueError(f"decode cannot be checked by {encoding}: {type(error).__name__}: {error}") from error
     return Parameters(encoding, unit, factor_of(scaling), decoder, version)
 
 

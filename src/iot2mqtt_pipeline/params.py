@@ -131,10 +131,12 @@ def _json_entries(text: str, name: str) -> Iterator[_Entry]:
         if not isinstance(whole, list):
             raise ConfigurationError(f"{name}, line 1: the parameters are a JSON array of objects")
         place = text.index("[") + 1
-        for _ in whole:
+        for plain in whole:
             while text[place] in ", \t\r\n":
                 place += 1
             values, end = decoder.raw_decode(text, place)
+            if isinstance(plain, dict) and "decode" in plain:
+                values["decode"] = plain["decode"]  # it is stored as JSON, which knows no decimals
             yield _Entry(text.count("\n", 0, place) + 1, values)
             place = end
     except json.JSONDecodeError as error:
@@ -151,9 +153,9 @@ def _checked(entries: Iterable[_Entry], name: str) -> list[ParameterRow]:
         except _FaultError as fault:
             faults.append(_Fault(line, fault.column, fault.message))
             continue
-        first = lines.setdefault(row[:4], line)
-        if first != line:
-            faults.append(_Fault(line, "component_id", f"the same component is in line {first}"))
+        if row[:4] in lines:
+            faults.append(_Fault(line, "component_id", f"the same component is in line {lines[row[:4]]}"))
+        lines.setdefault(row[:4], line)
         rows.append(row)
     if faults:
         rest = f"\nand {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""

@@ -32,7 +32,7 @@ BATCH = 5000
 """Records of one transaction at the most."""
 _QUIET = 0.5
 _TICK = 0.25
-_LAG_EVERY = 5.0
+_LAG_EVERY = 1.0
 
 
 class Processor:
@@ -119,7 +119,7 @@ class Processor:
 
     # ------------------------------------------------------------------ one batch
     def _carry(self, records: Sequence[Record]) -> None:
-        decoder = Decoder(self._parameters(), self._unknown)
+        decoder = Decoder(self._parameters(), self._unknown, time.time())
         made: list[list[Outgoing]] = []
         faults: dict[int, PermanentError] = {}
         for at, record in enumerate(records):

@@ -7,6 +7,7 @@ the table. These are named tuples because the sink builds one or two for each of
 import base64
 import binascii
 from datetime import UTC, datetime
+from math import isfinite
 from operator import itemgetter
 from types import NoneType
 from typing import Any, NamedTuple
@@ -21,6 +22,9 @@ Value = Scalar | dict[str, Scalar] | None
 
 _LONGEST_SHALLOW = 500
 """Documents up to this many bytes cannot nest deeper than orjson writes, which is 254 levels."""
+
+LARGEST_ROWS = 16 * 1024 * 1024
+"""Bytes of raw data in all rows of a measurement: each key of a mapping repeats what the device sent."""
 
 _RAW_MEMBERS = ("original_topic", "device_id", "payload", "timestamp")
 _HEAD, _BEFORE_PAYLOAD, _AFTER_PAYLOAD = b'{"original_topic":"', b',"payload":', b',"timestamp":'
@@ -85,12 +89,21 @@ class Measurement(NamedTuple):
         Raises:
             PermanentError: `bad_value`: the value holds something that JSON has no word for.
         """
+        if not _finite(self.value):
+            raise PermanentError("bad_value", f"the value of {self.original_topic} is not finite: {self.value!r}")
         fields = self._asdict()
         fields["raw_data"] = orjson.Fragment(self.raw_data)
         try:
             return orjson.dumps(fields)
         except TypeError as fault:
             raise PermanentError("bad_value", f"the value of {self.original_topic} is no JSON: {fault}") from fault
+
+
+def _finite(value: Value) -> bool:
+    """Return whether there is no number that JSON would write as null."""
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    return not isinstance(value, float) or isfinite(value)
 
 
 _members = itemgetter(*Measurement._fields)
@@ -204,12 +217,12 @@ def read_measurement(value: bytes) -> Measurement:
         raise PermanentError("bad_record", "a part of the value of the decoded record is of a wrong type")
     if not isinstance(found, _VALUE):
         raise PermanentError("bad_record", "the value of the decoded record is of a wrong type")
-    data = _raw_data(value, topic, found, raw)
+    data = _raw_data(value, topic, found, raw) if tuple(record) == Measurement._fields else _dumped(raw)
     return Measurement(moment, device, mode, connector, kind, number, found, unit, topic, data, decoder, version)
 
 
 def _raw_data(value: bytes, topic: str, found: Value, raw: object) -> bytes:
-    """Cut the device's own JSON out of a decoded record of ours; write it anew where the record is somebody else's."""
+    """Cut the device's own JSON out of a decoded record with our members; write it anew where others wrote it."""
     before = b',"original_topic":"%b","raw_data":' % topic.encode()
     start, end = value.find(before) + len(before), value.rfind(b',"decoder":"')
     if not len(before) <= start < end or (type(found) is dict and "raw_data" in found):
@@ -224,7 +237,8 @@ def rows(measurement: Measurement) -> list[Row]:
     an identity of its own. Booleans are stored as 1 and 0, texts in value_text.
 
     Raises:
-        PermanentError: `bad_time` where no datetime holds the time, `bad_text` where a text holds a NUL character.
+        PermanentError: `bad_time` where no datetime holds the time, `bad_text` where a text holds a NUL character,
+            `too_large` where the rows of a mapping are more than a table should bear.
     """
     try:
         moment = datetime.fromtimestamp(measurement.timestamp, UTC)
@@ -235,6 +249,12 @@ def rows(measurement: Measurement) -> list[Row]:
     value, component_id = measurement.value, measurement.component_id
     if not isinstance(value, dict):
         return [_row(moment, measurement, component_id, value)]
+    if len(value) * len(measurement.raw_data) > LARGEST_ROWS:
+        raise PermanentError(
+            "too_large",
+            f"{len(value)} values of {measurement.device_id} in {len(measurement.raw_data)} bytes make rows of over "
+            f"{LARGEST_ROWS // 1024**2} MiB, because each keeps all of them: let it send fewer in a message",
+        )
     prefix = "" if component_id is None else f"{component_id}/"
     return [_row(moment, measurement, prefix + key, part) for key, part in value.items()]
 

@@ -19,7 +19,10 @@ LARGEST_FILE = 64 * 1024
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Moment = Annotated[float, Field(gt=0, le=30, allow_inf_nan=False)]
+"""What a stage may wait without being taken for stuck."""
 
 
 def _upper(value: object) -> object:
@@ -28,6 +31,9 @@ def _upper(value: object) -> object:
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_TLS_FILES = {"ca_certs", "certfile", "keyfile"}
 
 
 class Mqtt(_Part):
@@ -43,7 +49,7 @@ class Mqtt(_Part):
         share: MQTT_SHARE: the name of the shared subscription with which several bridges divide the work.
         keepalive: MQTT_KEEPALIVE, in seconds.
         version: MQTT_VERSION: what the bridge tries first; where the broker knows no better, 3.1.1 it is.
-        tls: MQTT_TLS; true by default on port 8883.
+        tls: MQTT_TLS; true by default on port 8883, and where a file for TLS is named.
         ca_certs: MQTT_CA_CERTS, a file; the system's by default.
         certfile: MQTT_CERTFILE, the client's certificate.
         keyfile: MQTT_KEYFILE, its key.
@@ -65,10 +71,17 @@ class Mqtt(_Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _tls_by_port(cls, values: Any) -> Any:
-        if isinstance(values, dict) and str(values.get("port")) == str(TLS_PORT):
+    def _tls_where_it_is_meant(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (str(values.get("port")) == str(TLS_PORT) or _TLS_FILES & values.keys()):
             values.setdefault("tls", True)
         return values
+
+    @model_validator(mode="after")
+    def _no_files_without_tls(self) -> Self:
+        if not self.tls and (named := sorted(_TLS_FILES & self.model_fields_set)):
+            files = " and ".join(f"MQTT_{name.upper()}" for name in named)
+            raise ValueError(f"{files} would be of no use with MQTT_TLS=false: unset either")
+        return self
 
 
 class Kafka(_Part):
@@ -95,6 +108,19 @@ class Kafka(_Part):
     username: str | None = None
     password: SecretStr | None = None
     ca_certs: Path | None = None
+
+    @model_validator(mode="after")
+    def _nothing_that_cannot_work(self) -> Self:
+        protocol = f"KAFKA_SECURITY_PROTOCOL={self.security_protocol}"
+        if not self.security_protocol.startswith("SASL") and (self.username or self.password):
+            raise ValueError(
+                f"KAFKA_USERNAME and KAFKA_PASSWORD are not sent with {protocol}: set it to SASL_SSL, or unset them"
+            )
+        if not self.security_protocol.endswith("SSL") and self.ca_certs:
+            raise ValueError(f"KAFKA_CA_CERTS is not used with {protocol}: set it to SSL or SASL_SSL, or unset it")
+        if self.raw_topic == self.decoded_topic:
+            raise ValueError(f"KAFKA_RAW_TOPIC and KAFKA_DECODED_TOPIC are both {self.raw_topic}: set one to another")
+        return self
 
     def client(self) -> dict[str, str]:
         """Return what every client of this Kafka is configured with, in librdkafka's names."""
@@ -145,7 +171,7 @@ class Settings(_Part):
         postgres: Where device parameters are.
         timescale: Where measurements go; what is not set is as in postgres.
         batch_size: BATCH_SIZE: the most records of one transaction.
-        batch_timeout: BATCH_TIMEOUT: seconds after which a smaller batch is written.
+        batch_timeout: BATCH_TIMEOUT: seconds after which a smaller batch is written; 30 at the most.
         unknown: UNKNOWN_COMPONENTS: `pass` carries what has no parameters undecoded, `deadletter` sets it aside.
         retention_days: RETENTION_DAYS: days after which measurements are dropped; never where it is unset.
         publish_interval: PUBLISH_INTERVAL: seconds between two messages of a simulated device.
@@ -159,9 +185,9 @@ class Settings(_Part):
     postgres: Database = Database()
     timescale: Database = Database()
     batch_size: Annotated[int, Field(ge=1, le=100_000)] = 5000
-    batch_timeout: Seconds = 0.2
+    batch_timeout: Moment = 0.2
     unknown: Literal["pass", "deadletter"] = "pass"
-    retention_days: Count | None = None
+    retention_days: Days | None = None
     publish_interval: Seconds = 5.0
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     http_host: str = "127.0.0.1"
@@ -235,7 +261,9 @@ def _nested(read: Mapping[str, str]) -> dict[str, Any]:
 
 def _fault(place: tuple[int | str, ...], message: str, read: Mapping[str, str]) -> str:
     """Return one sentence on a value that cannot be; the value of a secret is never in it."""
-    variable = next(name for name, known in variables().items() if known == place[: len(known)])
+    variable = next((name for name, known in variables().items() if known == place[: len(known)]), None)
+    if variable is None:  # it is about several variables, and names them itself
+        return message.removeprefix("Value error, ")
     if variable not in read:
         variable = variable.replace("TIMESCALE_", "POSTGRES_")
     shown = "" if variable.endswith("PASSWORD") else f"={read.get(variable)!r}"

@@ -39,7 +39,7 @@ UPKEEP_EVERY = 30.0
 """Seconds between two times that the store is told to keep its tables in order."""
 _QUIET = 0.5
 _TICK = 0.25
-_LAG_EVERY = 5.0
+_LAG_EVERY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,8 @@ class Sink:
         now = time.monotonic()
         if now >= self._upkeep_at:
             self._settle()
-            self._store.upkeep()
             self._upkeep_at = now + UPKEEP_EVERY
+            self._upkeep()
         records = self._admitted(self._poll())
         made = self._decoded(records)
         self._settle()
@@ -138,6 +138,14 @@ class Sink:
         if now >= self._lag_at:
             self._figures.lag(self._source.lag())
             self._lag_at = now + _LAG_EVERY
+
+    def _upkeep(self) -> None:
+        """Keep the tables in order, if that is possible now: rows can be stored for days without."""
+        try:
+            self._store.upkeep()
+        except (TransientError, PermanentError) as error:
+            _log.warning("%s; the tables could not be kept in order, which is tried again in %g s", error, UPKEEP_EVERY)
+            self._figures.trouble("database")
 
     def _pause(self, error: TransientError, failures: int, stopped: Stopped) -> None:
         """Give the batch back and wait: it is read again, so that memory stays flat however long this takes."""
@@ -174,15 +182,15 @@ class Sink:
 
     def _admitted(self, records: Sequence[Record]) -> list[Record]:
         """Return the records that follow what is stored; where others came, read on from there."""
-        new = sorted(self._polled.keys() - self._next.keys())
-        if new:
+        # A partition that goes back to what was read may be one that was made anew since.
+        asked = sorted(one for one, first in self._polled.items() if first < self._next.get(one, first + 1))
+        if asked:
             self._settle()
-            stored = self._store.offsets(new)
-            for partition in new:
+            stored = self._store.offsets(asked)
+            for partition in asked:
                 self._next[partition] = stored.get(partition, self._polled[partition])
         # Offsets may jump ahead in a partition that is read on, but a first record ahead of what is stored is a gap.
-        astray = {one for one in new if self._polled[one] != self._next[one]}
-        astray |= {one for one, first in self._polled.items() if first < self._next[one]}
+        astray = {one for one in asked if self._polled[one] != self._next[one]}
         if astray:
             self._source.seek({partition: self._next[partition] for partition in astray})
             records = [one for one in records if (one.topic, one.partition) not in astray]
@@ -195,7 +203,7 @@ class Sink:
         letters = []
         for record in records:
             try:
-                made.append(rows(read_measurement(record.value)))
+                made.append(_rows(record))
             except PermanentError as fault:
                 letters.append(_letter(record, fault))
                 made.append([])
@@ -262,6 +270,16 @@ class Sink:
             self._set_aside.add(_place(letter))
             self._figures.dead_letter(letter.reason)
             _log.warning("%s/%d@%d: %s", letter.topic, letter.partition, letter.offset, letter.error)
+
+
+def _rows(record: Record) -> list[Row]:
+    try:
+        return rows(read_measurement(record.value))
+    except PermanentError:
+        raise
+    except Exception as error:  # a fault of ours in one record must not hold up all that follow for ever
+        _log.exception("%s/%d@%d could not be read", record.topic, record.partition, record.offset)
+        raise PermanentError("defect", f"{type(error).__name__}: {error}") from error
 
 
 def _letter(record: Record, fault: PermanentError) -> DeadLetter:

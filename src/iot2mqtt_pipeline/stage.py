@@ -193,10 +193,12 @@ class Store(Protocol):
     """Where the sink puts rows: rows and offsets in one transaction, so that each is stored exactly once."""
 
     def offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Return the next offset to read of each partition; those that were never read are left out.
+        """Return the next offset to read of each partition, and store from now on for the logs that they are now.
+
+        Those that were never read are left out: a partition that was made anew was not, whatever its offsets.
 
         Raises:
-            TransientError: The database is away.
+            TransientError: The database is away, or nobody tells which logs they are.
         """
 
     def write(self, rows: Sequence[Row], moves: Mapping[Partition, Move]) -> int:

@@ -11,8 +11,8 @@ EARLIEST = 978_307_200
 retention drops at once, so it is a dead letter, from which it can be replayed."""
 
 AHEAD = 86_400
-"""How many seconds an event may lie after its arrival. A clock that shows local time without saying so is up to 14
-hours ahead, and is still believed; beyond a day it would stay the newest row of its device for good."""
+"""How many seconds an event may lie ahead. A clock that shows local time without saying so is up to 14 hours ahead, and
+is still believed; beyond a day it would stay the newest row of its device for good."""
 
 _MILLISECONDS_FROM = 100_000_000_000
 """Read as seconds, this and more would be after the year 5000; read as milliseconds, less would be before 1974."""
@@ -20,11 +20,16 @@ _MILLISECONDS_FROM = 100_000_000_000
 _LENGTH = len("2023-05-26T18:34:04.928538")
 
 
-def event_time(payload: object, arrived: float) -> float:
+def event_time(payload: object, arrived: float, now: float = 0.0) -> float:
     """Return the Unix seconds of a message: those of `timestamp` in its payload, or else of its arrival.
 
     The device's own time may be an ISO 8601 date and time (UTC where it has no offset), or a number of Unix seconds or
     milliseconds. A time that is wrong never becomes the arrival's.
+
+    Args:
+        payload: What was published.
+        arrived: Unix seconds by the clock of the bridge.
+        now: Unix seconds by the clock of who asks: where the bridge's was behind, an event is ahead of neither.
 
     Raises:
         PermanentError: `bad_time`: the device's time cannot be read, or cannot be true.
@@ -33,9 +38,11 @@ def event_time(payload: object, arrived: float) -> float:
     if told is None:
         return arrived
     seconds = _seconds(told)
-    if not EARLIEST <= seconds <= arrived + AHEAD:
+    if not EARLIEST <= seconds <= max(arrived, now) + AHEAD:
         raise PermanentError(
-            "bad_time", f"the time {shown(told)} is before 2001 or over a day after its arrival: set the device's clock"
+            "bad_time",
+            f"the time {shown(told)} is before 2001 or over a day ahead: set the clock of the device; where the one of "
+            "this host is wrong, set that and replay it",
         )
     return seconds
 

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
@@ -33,6 +34,8 @@ _STDERR_KEPT: Final = 64 * 1024
 """Bytes of stderr that are kept, its last ones."""
 _UNBUFFERED: Final = "PYTHONUNBUFFERED"
 """Not handed on: what a Python module prints while it is imported stays off stdout only while Python buffers it."""
+
+_Result = TypeVar("_Result")
 
 
 class UnknownToolError(ConfigurationError):
@@ -189,22 +192,40 @@ def run_action(
     mask = Mask((input.get(name) for name in secrets), shortest=1)
     hidden = Mask(secret_values(input) | secret_values(environment))
     request = json.dumps({"tool": tool, "input": dict(input)}, allow_nan=False).encode()
-    try:
-        process = _start(script, folder or script.parent, environment)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+
+    def carried_out(ending: Stop) -> _Run | Exception:
+        try:
+            process = _start(script, folder or script.parent, environment)
+        except (OSError, ValueError) as error:
+            return error
+        run = _Run(process, request, output_limit, (mask, hidden), on_stderr)
+        run.finish(timeout, ending)
+        return run
+
+    run = _undisturbed(carried_out, stop or Stop())
+    if isinstance(run, Exception):
+        reason = run.strerror if isinstance(run, OSError) else str(run)
         advice = "is it executable (chmod +x), and does its first line name an installed program?"
         return _failure("executor_error", f"{script.name} cannot be started: {reason}; {advice}")
-    run = _Run(process, request, output_limit, (mask, hidden), on_stderr)
-    run.finish(timeout, stop or Stop())
     complaint = run.stderr.decode("utf-8", "replace").strip()
     if complaint and on_stderr is None:
         _LOGGER.info("%s wrote to stderr:\n%s", tool, complaint)
     if run.overflowed:
         return _failure("invalid_output", f"{script.name} wrote more than {output_limit} bytes to stdout")
-    if run.ended_by is not None or process.returncode != 0:
-        return _why(run, script.name, process.returncode, complaint)
+    if run.ended_by is not None or run.exit_code != 0:
+        return _why(run, script.name, run.exit_code, complaint)
     return _judge(run.stdout, script.name, mask)
+
+
+def _undisturbed(carried_out: Callable[[Stop], _Result], stop: Stop) -> _Result:
+    """Carry a run out in a thread of its own: a signal's exception could otherwise come between fork and `finally`."""
+    ending = Stop()
+    with ThreadPoolExecutor(1, thread_name_prefix="action") as pool, stop.heard_by(ending.ask):
+        try:
+            return pool.submit(carried_out, ending).result()
+        except BaseException:
+            ending.ask()
+            raise
 
 
 def _why(run: "_Run", name: str, code: int, complaint: str) -> dict[str, Any]:
@@ -260,6 +281,11 @@ class _Run:
         self._threads = [threading.Thread(target=job, args=(pipe,), daemon=True) for job, pipe in jobs]
         for thread in (*self._threads, threading.Thread(target=self._watch, daemon=True)):
             thread.start()
+
+    @property
+    def exit_code(self) -> int:
+        """The code with which the process has ended."""
+        return int(self._process.returncode)
 
     def finish(self, timeout: float, stop: Stop) -> None:
         """Wait for the end, or bring it about after `timeout` seconds or when it is asked for."""

@@ -26,7 +26,7 @@ from iot2mqtt_sdk.settings import load as load_settings
 
 _log = logging.getLogger("iot2mqtt")
 
-FAREWELL = 0.8
+FAREWELL = 2.0
 """Seconds that the broker may take to acknowledge `offline`."""
 LEAVING = 0.4
 """Seconds for the connection to close after that."""

@@ -172,7 +172,7 @@ class BaseConnector:
             return
         if not device.enabled:
             return
-        with device.telling:
+        with device.telling, device.present():
             self.mqtt.publish_state(device_id, state)
             device.news += 1
         if self.__poller is not None:

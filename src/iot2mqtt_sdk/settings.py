@@ -13,6 +13,7 @@ from pathlib import Path
 from iot2mqtt_sdk.errors import ConfigurationError
 
 TLS_PORT = 8883
+_TLS_FILES = ("MQTT_CA_CERTS", "MQTT_CERTFILE", "MQTT_KEYFILE")
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
@@ -35,7 +36,7 @@ class Settings:
         qos: MQTT_QOS, of state (clause I2M-ENV-06).
         retain: MQTT_RETAIN, of state (clause I2M-ENV-07).
         keepalive: MQTT_KEEPALIVE, in seconds.
-        tls: MQTT_TLS, or port 8883 (clause I2M-ENV-16).
+        tls: MQTT_TLS, or port 8883 (clause I2M-ENV-16), or a file for TLS is named.
         ca_certs: MQTT_CA_CERTS; None means the system's.
         certfile: MQTT_CERTFILE, the client's certificate.
         keyfile: MQTT_KEYFILE, its key.
@@ -104,7 +105,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         qos=text.number("MQTT_QOS", 1, 0, 2),
         retain=text.flag("MQTT_RETAIN", default=True),
         keepalive=text.number("MQTT_KEEPALIVE", 60, 1, 65535),
-        tls=text.flag("MQTT_TLS", default=port == TLS_PORT),
+        tls=_tls(text, values, port),
         ca_certs=values.get("MQTT_CA_CERTS") or None,
         certfile=values.get("MQTT_CERTFILE") or None,
         keyfile=values.get("MQTT_KEYFILE") or None,
@@ -116,6 +117,15 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         metrics_host=values.get("METRICS_HOST") or "127.0.0.1",
         metrics_port=text.number("METRICS_PORT", 0, 1, 65535) or None,
     )
+
+
+def _tls(text: "_Reader", values: Mapping[str, str], port: int) -> bool:
+    """Whoever names a file for TLS wants TLS: without it, his password would go over the wire in clear."""
+    named = [name for name in _TLS_FILES if values.get(name)]
+    tls = text.flag("MQTT_TLS", default=port == TLS_PORT or bool(named))
+    if named and not tls:
+        raise ConfigurationError(f"{named[0]} would be of no use with MQTT_TLS=false: unset either")
+    return tls
 
 
 def _env_file(file: Path) -> dict[str, str]:

@@ -67,21 +67,19 @@ def pip() -> Path:
 
 
 def python() -> Content:
+    """Return Python and pip, and the libraries of a Node.js that may be copied into it: one base for all."""
     return Content(
-        files=frozenset({*python_files(), *c_library(), *tree(pip()), *certificates()}),
+        files=frozenset(
+            {*python_files(), *c_library(), *tree(pip()), *certificates()}
+            | libraries([program("node")])
+            | set(tree(DEBIAN_NODE))
+        ),
         scripts={
             "/usr/local/bin/python": f'exec {interpreter()} "$@"',
             "/usr/local/bin/pip": f'exec {interpreter()} {pip()} "$@"',
         },
         variables={"PATH": USUAL_PATH, **pip_variables()},
     )
-
-
-def python_that_can_run_node() -> Content:
-    """Return Python with the libraries of a Node.js that is copied into it."""
-    plain = python()
-    files = plain.files | libraries([program("node")]) | set(tree(DEBIAN_NODE))
-    return Content(files=files, scripts=plain.scripts, variables=plain.variables)
 
 
 def npm_variables() -> dict[str, str]:
@@ -136,7 +134,7 @@ BASES: Mapping[str, Mapping[str, Callable[[], Content]]] = {
     "go": {"BASE": go},
     "multiprocess": {"BASE": python},
     "node": {"BASE": node},
-    "sensor_hub": {"BASE": python_that_can_run_node, "NODE": node},
+    "sensor_hub": {"BASE": python, "NODE": node},
     "shell": {"BASE": debian},
     "simple": {"BASE": python},
     "yeelight": {"BASE": python},

@@ -11,6 +11,9 @@ from iot2mqtt_conformance.transcript import Record
 from tests.conformance.tape import Tape
 
 CLAUSES = (
+    "I2M-CMD-01",
+    "I2M-CMD-02",
+    "I2M-CMD-03",
     "I2M-CMD-05",
     "I2M-CMD-06",
     "I2M-CMD-09",
@@ -95,10 +98,57 @@ def between(tape: Tape, data: st.DataObject, first: int, last: int) -> int:
     return one(data, [place for place in tape.places(tape.records[first].run) if first < place <= last])
 
 
+# ---------------------------------------------------------------------- execution
+@breaking("I2M-CMD-01")
+def a_value_is_echoed_and_not_there(tape: Tape, data: st.DataObject) -> None:
+    begin = one(data, sent(tape, "commands", "writable"))
+    facts = tape.records[begin].data
+    later = tape.places("commands", lambda r: r.kind == "step" and r.data["name"] == "send")
+    asked, end = [place for place in later if place > begin][:2]
+    for place in tape.published("commands", f"devices/{facts['device']}/state", after=asked, before=end):
+        amend(tape, place, state={**tape.value(place)["state"], **dict.fromkeys(facts["values"], 7)})
+
+
+# ---------------------------------------------------------------------- responses
+@breaking("I2M-CMD-02")
+def a_command_is_answered_twice(tape: Tape, data: st.DataObject) -> None:
+    run = data.draw(st.sampled_from(["commands", "refusals", "bursts", "trouble.timeout", "trouble.failing"]))
+    places = [place for place in sent(tape, run, "") if tape.records[place].data["suffix"].startswith("devices/")]
+    often = [place for place in places if tape.records[place].data["probe"].startswith("repeated")]
+    first = answer(tape, one(data, [place for place in places if place not in often]))
+    tape.repeat(first)
+
+
+@breaking("I2M-CMD-02")
+def a_device_that_answers_after_the_timeout_makes_it_a_success(tape: Tape, _data: st.DataObject) -> None:
+    first = answer(tape, tape.step("trouble.timeout", "send", probe="slow_timeout"))
+    tape.repeat(first)
+    amend(tape, first + 1, status="success", result={})
+
+
+@breaking("I2M-CMD-03")
+def a_command_without_an_id_is_refused_aloud(tape: Tape, data: st.DataObject) -> None:
+    run = data.draw(st.sampled_from(["commands", "staleness.utc", "staleness.kolkata", "refusals"]))
+    first = one(data, tape.published(run, "cmd/response"))
+    tape.repeat(first)
+    amend(tape, first + 1, cmd_id=data.draw(st.sampled_from([None, "", "unnamed", 7, ["unnamed"]])), status="error")
+
+
+@breaking("I2M-CMD-14")
+def a_command_is_given_up_at_once(tape: Tape, data: st.DataObject) -> None:
+    asked = tape.step("trouble.timeout", "send", probe="slow_timeout")
+    first = answer(tape, asked)
+    old = tape.records[first]
+    time = tape.records[asked].t + data.draw(st.floats(0, 0.39))
+    tape.records[first] = Record(old.i, time, old.run, old.kind, old.data)
+
+
 # ---------------------------------------------------------------------- refusals
 @breaking("I2M-CMD-05")
 def a_refusal_is_silent(tape: Tape, data: st.DataObject) -> None:
-    tape.drop([answer(tape, one(data, refused(tape)))])
+    # Whoever cannot read the number of this one cannot read its id.
+    heard = [place for place in refused(tape) if tape.records[place].data["probe"] != "unreadable_overflow"]
+    tape.drop([answer(tape, one(data, heard))])
 
 
 @breaking("I2M-CMD-05")

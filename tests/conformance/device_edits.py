@@ -10,6 +10,7 @@ from iot2mqtt_conformance.transcript import Record
 from tests.conformance.tape import Tape
 
 CLAUSES = (
+    "I2M-STATE-01",
     "I2M-STATE-03",
     "I2M-STATE-04",
     "I2M-STATE-06",
@@ -22,6 +23,7 @@ CLAUSES = (
     "I2M-ERR-05",
     "I2M-EVT-01",
     "I2M-EVT-02",
+    "I2M-META-03",
     "I2M-META-04",
     "I2M-META-05",
     "I2M-ENV-15",
@@ -49,16 +51,43 @@ def one(data: st.DataObject, places: list[int]) -> int:
     return data.draw(st.sampled_from(places))
 
 
+# ---------------------------------------------------------------------- uptime
+@breaking("I2M-META-03")
+def uptime_is_in_a_greater_unit(tape: Tape, data: st.DataObject) -> None:
+    measured(tape, 0.003)
+    unit = data.draw(st.sampled_from([60, 3600]))
+    for run in ("boot", "polling", "reconnect", "restart"):
+        for place in tape.published(run, "meta/info"):
+            tape.say(place, {**tape.value(place), "uptime": tape.value(place)["uptime"] / unit})
+
+
+@breaking("I2M-META-03")
+def uptime_begins_anew_with_the_connection(tape: Tape, _data: st.DataObject) -> None:
+    measured(tape, 0.003)
+    back = tape.records[tape.step("restart", "broker_back")].t
+    for place in tape.published("restart", "meta/info"):
+        tape.say(place, {**tape.value(place), "uptime": round(tape.records[place].t - back, 3)})
+
+
 # ---------------------------------------------------------------------- states
+@breaking("I2M-STATE-01")
+def a_device_is_published_once_it_is_commanded(tape: Tape, _data: st.DataObject) -> None:
+    asked = tape.step("boot", "send", probe="first")
+    tape.drop(tape.published("boot", f"devices/{STRUCK}/state", before=asked))
+    tape.drop(tape.published("restart", f"devices/{STRUCK}/state", before=tape.step("restart", "broker_down")))
+
+
 @breaking("I2M-STATE-03")
 def two_states_are_missing(tape: Tape, data: st.DataObject) -> None:
     device = data.draw(st.sampled_from([STRUCK, *OTHERS]))
+    measured(tape, 0.0)
     places = tape.published("polling", f"devices/{device}/state", after=tape.step("polling", "rounds"))
     tape.drop(data.draw(st.lists(st.sampled_from(places), min_size=2, max_size=len(places), unique=True)))
 
 
 @breaking("I2M-STATE-03")
 def the_interval_is_another(tape: Tape, data: st.DataObject) -> None:
+    measured(tape, 0.003)
     factor = data.draw(st.floats(1.7, 50) | st.floats(0.01, 0.3))
     tape.retime("polling", lambda t: t * factor)
 
@@ -87,6 +116,13 @@ def a_property_is_never_told(tape: Tape, data: st.DataObject) -> None:
 def a_device_is_not_published_again(tape: Tape, data: st.DataObject) -> None:
     back = tape.step("restart", "broker_back")
     tape.drop(tape.published("restart", f"devices/{other(data)}/state", after=back))
+
+
+@breaking("I2M-STATE-06")
+def a_device_is_published_again_once_it_is_commanded(tape: Tape, _data: st.DataObject) -> None:
+    back = tape.step("restart", "broker_back")
+    asked = tape.step("restart", "send", probe="after_reconnection")
+    tape.drop(tape.published("restart", f"devices/{STRUCK}/state", after=back, before=asked))
 
 
 @breaking("I2M-STATE-06")
@@ -308,7 +344,11 @@ def an_answer_is_untrue(tape: Tape, data: st.DataObject) -> None:
 
 @breaking("I2M-META-04")
 def another_device_is_called_offline(tape: Tape, data: st.DataObject) -> None:
-    lie(tape, one(data, tape.published("recovering", "meta/devices_list")), other(data))
+    before, *later = tape.published("recovering", "meta/devices_list")
+    place, device = one(data, [before, *later]), other(data)
+    # Who has not been reached yet may be called offline in the first answer, but not to the end.
+    for lied in [place] if place != before else [before, *later]:
+        lie(tape, lied, device)
 
 
 def lie(tape: Tape, place: int, device: str) -> None:

@@ -17,7 +17,7 @@ from typing import IO, cast
 import paho.mqtt
 
 USERS = "root:x:0:0::/:/bin/sh\nmosquitto:x:1883:1883::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
-LEFT_OUT = {"test", "tests", "testdata", "__pycache__", "site-packages", "idlelib", "tkinter", "ensurepip", "lib2to3"}
+LEFT_OUT = {"test", "tests", "testdata", "site-packages", "idlelib", "tkinter", "ensurepip", "lib2to3"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +55,12 @@ def libraries(programs: Iterable[str]) -> set[str]:
 
 
 def tree(*folders: Path) -> Iterator[str]:
-    """Yield the files of folders, without tests and bytecode."""
+    """Yield the files of folders, without tests."""
     for root in folders:
         for folder, names, files in os.walk(root, followlinks=True):
             names[:] = [name for name in names if name not in LEFT_OUT]
-            yield from (f"{folder}/{name}" for name in files)
+            # Bytecode is named otherwise while it is written.
+            yield from (f"{folder}/{name}" for name in files if ".pyc." not in name)
 
 
 def broker() -> Content:

@@ -9,23 +9,41 @@ from typing import Any
 
 import pytest
 
+from iot2mqtt_conformance.clauses import JUDGES
+from iot2mqtt_conformance.declaration import Declaration, load
+from iot2mqtt_conformance.judging import play
+from iot2mqtt_conformance.services.choose import choose
 from iot2mqtt_conformance.transcript import Record, Transcript
+from tests.conformance.suite_runs import REFERENCES
 
 Records = list[Record]
 Which = Callable[[Record], bool]
 
 
-def once(name: str, factory: pytest.TempPathFactory, make: Callable[[], Transcript]) -> Transcript:
-    """Return what is recorded once in a run of the tests: workers that run beside each other share it."""
+def conforming() -> Declaration:
+    return load(REFERENCES / "hostile")
+
+
+def recording(factory: pytest.TempPathFactory) -> Transcript:
+    """Play the conforming connector whole, once in a run of the tests: workers that run beside each other share it."""
     base = factory.getbasetemp()
     folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    file = folder / f"{name}.pickle"
-    with (folder / f"{name}.lock").open("w") as lock:
+    file = folder / "conforming.pickle"
+    with (folder / "conforming.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not file.exists():
-            file.write_bytes(pickle.dumps(make()))
+            file.write_bytes(pickle.dumps(_played()))
         found: Transcript = pickle.loads(file.read_bytes())  # noqa: S301 - another worker has just written it
     return found
+
+
+def _played() -> Transcript:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BREAK", raising=False)
+        new_broker, _ = choose("auto")
+        played = play(conforming(), JUDGES, new_broker=new_broker, seed=7, progress=lambda _line: None)
+    assert played.smoke is None, played.smoke
+    return played.transcript
 
 
 def changed(record: Record, **facts: Any) -> Record:

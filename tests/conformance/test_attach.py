@@ -9,13 +9,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import trustme
 
-from iot2mqtt_conformance.adoption.target import TargetError, parse_target
+from iot2mqtt_conformance.adoption.attach import Attached
+from iot2mqtt_conformance.adoption.target import Target, TargetError, parse_target
+from iot2mqtt_conformance.declaration import load
 from iot2mqtt_conformance.ports import free_port
 from tests.conformance.suite_runs import REFERENCES, run_suite
 
@@ -170,6 +172,12 @@ def test_strange_payloads_are_sent_to_a_running_connector_only_on_request(tmp_pa
         assert kind.returncode == 1
         rough = run_suite(*chosen, "--iot2mqtt-rough", cwd=found.folder)
     assert rough.returncode == 0, rough.stdout
+
+
+def test_a_connector_that_never_polls_is_no_fault() -> None:
+    declared = load(REFERENCES / "hostile")
+    mute = replace(declared, instance={**declared.instance, "update_interval": None})
+    assert "get" not in Attached(Target("127.0.0.1", 1), mute).scenarios
 
 
 def test_a_connector_that_is_not_there_is_named_with_its_topic(tmp_path: Path) -> None:

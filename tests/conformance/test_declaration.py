@@ -71,7 +71,21 @@ def test_a_folder_stands_for_the_file_in_it(folder: Path) -> None:
         (MINIMAL + '[features.excluded]\n"I2M-CMD-01" = " "', "needs a reason"),
         (MINIMAL + '[[devices]]\nid = "spare"', "`spare` is not an enabled device"),
         (MINIMAL + '[[devices]]\nid = "light1"\nwriteable = {}', "did you mean `writable`"),
+        (
+            MINIMAL + '[[devices]]\nid = "light1"\nwritable = { power = true }',
+            "a list of values of power, and has True",
+        ),
+        (MINIMAL + '[[devices]]\nid = "light1"\nrejects = { power = "on" }', "a list of values of power, and has 'on'"),
+        (MINIMAL + '[[devices]]\nid = "light1"\n[[devices]]\nid = "light1"', "`light1` stands there twice"),
+        (MINIMAL + '[[devices]]\nid = "light1"\nwritable = { since = [2020-01-01] }', "writable.since.0 is 2020-01-01"),
+        (MINIMAL + '[[devices]]\nid = "light1"\nwritable = { level = [1, inf] }', "writable.level.1 is inf"),
+        ('devices = ["light1"]' + MINIMAL, r"written as \[\[devices\]\]"),
+        ('peripherals = ["x"]' + MINIMAL, r"written as \[\[peripherals\]\]"),
+        (MINIMAL + "[features]\nextra_topics = [1]", "a list of topic filters"),
+        (MINIMAL.replace("instance.json", "."), "cannot be read: Is a directory"),
         (MINIMAL + '[[peripherals]]\ncommand = ["python"]\nready = "soon"', "must be `tcp:{port}`"),
+        (MINIMAL + '[[peripherals]]\ncommand = ["python"]\nready = "tcp:abc"', "must be `tcp:{port}`"),
+        (MINIMAL + '[[peripherals]]\ncommand = ["python"]\nready = "tcp:{prot}"', "must be `tcp:{port}`"),
         (MINIMAL + '[stimuli]\nevent = ["python", "sim.py", "press"]', "event must hold the id of the device"),
         (MINIMAL + '[stimuli]\nevent = ["python", "sim.py", "spare"]', "event must hold the id of the device"),
         (MINIMAL + '[stimuli]\ndevice_slow = ["no-such-program", "light1"]', "device_slow starts `no-such-program`"),
@@ -94,12 +108,22 @@ def test_a_wrong_declaration_is_refused_with_file_and_fault(folder: Path, text: 
         ('{"devices": []}', "must have `devices`"),
         ('{"devices": [{}]}', "must have `devices`"),
         ('{"devices": [{"device_id": "a", "enabled": false}]}', "no enabled device"),
+        ('{"devices": [{"device_id": "a"}], "groups": null}', "must have no `groups`, or a list"),
     ],
 )
 def test_an_instance_file_that_nothing_could_be_judged_by_is_refused(folder: Path, text: str, says: str) -> None:
     (folder / "instance.json").write_text(text, encoding="utf-8")
     with pytest.raises(DeclarationError, match=says):
         load(declare(folder, MINIMAL))
+
+
+def test_a_peripheral_may_wait_for_its_own_port_or_that_of_one_before_it(folder: Path) -> None:
+    tables = ['[[peripherals]]\nname = "my-hub"\ncommand = ["python"]\nready = "tcp:{my-hub.port}"']
+    tables += [
+        f'[[peripherals]]\ncommand = ["python"]\nready = "{ready}"' for ready in ("tcp:{my-hub.port}", "tcp:7070")
+    ]
+    declared = load(declare(folder, MINIMAL + "\n".join(tables)))
+    assert [one.ready for one in declared.peripherals] == ["tcp:{my-hub.port}", "tcp:{my-hub.port}", "tcp:7070"]
 
 
 def test_a_missing_declaration_says_what_to_do(tmp_path: Path) -> None:

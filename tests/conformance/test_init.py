@@ -143,6 +143,14 @@ def test_what_cannot_be_told_is_asked_for(tmp_path: Path, files: dict[str, str],
         look(folder_with(tmp_path, **files))
 
 
+@pytest.mark.parametrize("option", ["--command", "--peripheral"])
+def test_a_quotation_that_does_not_end_is_one_sentence(option: str, tmp_path: Path) -> None:
+    done = init(folder_with(tmp_path, main__py="pass"), option, "python 'x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{option} is no command line: No closing quotation" in done.stderr
+
+
 def test_a_folder_without_an_instance_file_is_told_to_write_one(tmp_path: Path) -> None:
     with pytest.raises(AdoptionError, match=r"write conformance/instance\.json"):
         look(tmp_path)

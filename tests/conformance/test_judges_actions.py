@@ -72,6 +72,44 @@ def test_an_input_may_be_named_as_people_write_it(message: str) -> None:
     assert judged("I2M-ACT-04", *calls).outcome is Outcome.PASS
 
 
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("ip", "ip必须是文本"),
+        ("id", "the ID's type is wrong"),
+        ("port", "die Portnummer ist keine Zahl"),
+        ("host", "input.host: expected text"),
+    ],
+)
+def test_an_input_may_be_named_in_any_language(field: str, message: str) -> None:
+    told = {"ok": False, "error": {"code": "invalid", "message": message, "retriable": False}}
+    calls = {"case": "good"}, {"case": "mistyped", "field": field, "answer": told}
+    assert judged("I2M-ACT-04", *calls).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("id", "the input is not valid"),
+        ("port", "unsupported input"),
+        ("ip", "see the description"),
+        ("key", "KeyError"),
+    ],
+)
+def test_a_name_within_another_word_names_nothing(field: str, message: str) -> None:
+    told = {"ok": False, "error": {"code": "invalid", "message": message, "retriable": False}}
+    calls = {"case": "good"}, {"case": "mistyped", "field": field, "answer": told}
+    assert f"does not name `{field}`" in judged("I2M-ACT-04", *calls).seen
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_secret_in_what_is_no_json_is_looked_for_too(stream: str) -> None:
+    secret = {"markers": {"pin": "qzkvwxjh"}, "secret_names": ["pin"], "case": "malformed"}
+    assert judged("I2M-ACT-07", {"case": "good"}, secret).outcome is Outcome.PASS
+    told = 'Unexpected token \'!\', ...""qzkvwxjh"!}}" is not valid JSON'
+    assert judged("I2M-ACT-07", {"case": "good"}, {**secret, stream: told}).outcome is Outcome.FAIL
+
+
 def test_a_short_secret_that_stands_in_an_answer_by_chance_is_no_leak() -> None:
     inputs = {"input": {"pin": "1"}, "secret_names": ["pin"]}
     assert "nothing that the clause could be judged by" in judged("I2M-ACT-07", {"case": "good", **inputs}).seen

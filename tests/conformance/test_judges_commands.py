@@ -10,41 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from iot2mqtt_conformance.clauses import JUDGES
-from iot2mqtt_conformance.declaration import Declaration, load
-from iot2mqtt_conformance.judging import play
-from iot2mqtt_conformance.services.choose import choose
+from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.transcript import Record, Transcript
 from iot2mqtt_conformance.verdict import Outcome, Verdict
 from tests.conformance.command_edits import CLAUSES, Edit
 from tests.conformance.group_edits import BREAKING
 from tests.conformance.harmless_edits import HARMLESS as HARMLESS_TO_ALL
 from tests.conformance.harmless_edits import topics
-from tests.conformance.recorded import once
-from tests.conformance.suite_runs import REFERENCES
 from tests.conformance.tape import Tape
 
 RESPONSES = "cmd/response"
 often = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module")
-def declaration() -> Declaration:
-    return load(REFERENCES / "hostile")
-
-
-@pytest.fixture(scope="module")
-def recorded(declaration: Declaration, tmp_path_factory: pytest.TempPathFactory) -> Transcript:
-    """Play the conforming connector once."""
-
-    def make() -> Transcript:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("BREAK", raising=False)
-            new_broker, _ = choose("auto")
-            played = play(declaration, CLAUSES, new_broker=new_broker, seed=7, progress=lambda _line: None)
-        assert played.smoke is None, played.smoke
-        return played.transcript
-
-    return once("commands", tmp_path_factory, make)
 
 
 # ---------------------------------------------------------------------- harmless edits
@@ -154,7 +130,7 @@ def test_an_edit_that_breaks_a_clause_is_seen(
 def test_a_harmless_edit_is_not_minded(edit: str, recorded: Transcript, declaration: Declaration) -> None:
     scenes = {"boot", *(scene for clause in CLAUSES for scene in JUDGES[clause].scenarios)}
 
-    @often
+    @settings(often, max_examples=12)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         tape = Tape(recorded, {run for run in recorded.runs() if run.partition(".")[0] in scenes})

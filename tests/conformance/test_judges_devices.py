@@ -8,38 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from iot2mqtt_conformance.clauses import JUDGES
-from iot2mqtt_conformance.declaration import Declaration, load
-from iot2mqtt_conformance.judging import play
-from iot2mqtt_conformance.services.choose import choose
-from iot2mqtt_conformance.transcript import Transcript
+from iot2mqtt_conformance.declaration import Declaration
+from iot2mqtt_conformance.transcript import Record, Transcript
 from iot2mqtt_conformance.verdict import Outcome, Verdict
 from tests.conformance.device_edits import BREAKING, CLAUSES, measured
 from tests.conformance.harmless_edits import HARMLESS
-from tests.conformance.recorded import once
-from tests.conformance.suite_runs import REFERENCES
 from tests.conformance.tape import Tape
 
 often = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module")
-def declaration() -> Declaration:
-    return load(REFERENCES / "hostile")
-
-
-@pytest.fixture(scope="module")
-def recorded(declaration: Declaration, tmp_path_factory: pytest.TempPathFactory) -> Transcript:
-    """Play the conforming connector once."""
-
-    def make() -> Transcript:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("BREAK", raising=False)
-            new_broker, _ = choose("auto")
-            played = play(declaration, CLAUSES, new_broker=new_broker, seed=7, progress=lambda _line: None)
-        assert played.smoke is None, played.smoke
-        return played.transcript
-
-    return once("devices", tmp_path_factory, make)
 
 
 def verdict(clause: str, tape: Tape, declaration: Declaration) -> Verdict:
@@ -102,6 +78,42 @@ def test_a_machine_that_was_seen_to_lag_may_make_everything_take_longer(
     measured(tape, round_trip)
     tape.retime("slow", lambda t: t * 1.6)
     assert verdict("I2M-STATE-08", tape, declaration).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("round_trip", "factor", "outcome"),
+    [(0.003, 1.6, Outcome.FAIL), (0.1, 1.6, Outcome.PASS), (0.1, 1.9, Outcome.FAIL)],
+)
+def test_a_machine_that_was_seen_to_lag_may_lengthen_the_interval_but_not_as_it_likes(
+    round_trip: float, factor: float, outcome: Outcome, recorded: Transcript, declaration: Declaration
+) -> None:
+    tape = tape_for("I2M-STATE-03", recorded)
+    measured(tape, round_trip)
+    tape.retime("polling", lambda t: t * factor)
+    assert verdict("I2M-STATE-03", tape, declaration).outcome is outcome
+
+
+@pytest.mark.parametrize(("stalled", "outcome"), [(0.0, Outcome.FAIL), (3.0, Outcome.PASS)])
+def test_a_pause_in_which_the_machine_stood_still_is_nobodys_fault(
+    stalled: float, outcome: Outcome, recorded: Transcript, declaration: Declaration
+) -> None:
+    tape = tape_for("I2M-STATE-08", recorded)
+    measured(tape, 0.003)
+    struck = tape.step("slow", "stimulus_end")
+    told = tape.published("slow", "state", after=struck)
+    begin = tape.records[told[len(told) // 2]].t
+    tape.retime("slow", lambda t: t + 3 if t > begin else t)
+    tape.records.append(Record(0, begin + 3, "", "stalled", {"seconds": stalled}))
+    assert verdict("I2M-STATE-08", tape, declaration).outcome is outcome
+
+
+def test_a_device_that_is_alone_delays_nobody(recorded: Transcript, declaration: Declaration) -> None:
+    tape = tape_for("I2M-STATE-08", recorded)
+    (launch,) = tape.places("slow", lambda r: r.kind == "run")
+    config = tape.records[launch].data["config"]
+    alone = [each for each in config["devices"] if each["device_id"] == declaration.struck("device_slow")]
+    tape.change(launch, config={**config, "devices": alone})
+    assert verdict("I2M-STATE-08", tape, declaration).outcome is Outcome.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize(("round_trip", "minded"), [(0.003, True), (0.1, False)])

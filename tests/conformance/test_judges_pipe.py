@@ -88,11 +88,15 @@ def acknowledged(tape: Tape, place: int, until: int) -> bool:
     return any(place < ack < until for ack in tape.places("pipeline", fits))
 
 
+def told(state: Record) -> tuple[str, int]:
+    """Return the device and the time of a state, as its rows have them."""
+    stamp = json.loads(state.data["payload"])["timestamp"]
+    return state.data["topic"].split("/")[-2], round(datetime.fromisoformat(stamp).timestamp() * 1_000_000)
+
+
 def lose(tape: Tape, state: Record, *, at_least: int = 1) -> str:
     """Take the rows of one state away, wherever they were seen, and return its device."""
-    device: str = state.data["topic"].split("/")[-2]
-    stamp = json.loads(state.data["payload"])["timestamp"]
-    moment, lost = round(datetime.fromisoformat(stamp).timestamp() * 1_000_000), 0
+    (device, moment), lost = told(state), 0
     for place in tape.places("pipeline", lambda r: r.data.get("name") == "carried"):
         kept = [row for row in rows(tape, place) if (row[0], row[2]) != (device, moment)]
         lost += len(rows(tape, place)) - len(kept)
@@ -111,12 +115,13 @@ def row_lost(tape: Tape, data: st.DataObject) -> None:
 
 
 def another(change: Callable[[list[Any]], list[Any]]) -> Edit:
-    """Return an edit that changes one row."""
+    """Return an edit that changes one row which must be there; some come of states that need not have arrived yet."""
 
     def edit(tape: Tape, data: st.DataObject) -> None:
         place = carried(tape, "nothing")
         found = rows(tape, place)
-        number = data.draw(st.integers(0, len(found) - 1))
+        due = {told(tape.records[state]) for state in decided(tape, "nothing")}
+        number = data.draw(st.sampled_from([n for n, row in enumerate(found) if (row[0], row[2]) in due]))
         found[number : number + 1] = change(found[number])
         tape.change(place, rows=found)
 

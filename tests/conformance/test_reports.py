@@ -22,6 +22,7 @@ from iot2mqtt_conformance.report import files as report_files
 from iot2mqtt_conformance.report.data import Judged, as_data
 from iot2mqtt_conformance.report.page import PICTURES, page
 from iot2mqtt_conformance.report.redact import masked
+from iot2mqtt_conformance.report.terminal import summary
 from iot2mqtt_conformance.transcript import Origin, Record, Transcript, TranscriptError
 from iot2mqtt_conformance.transcript import load as load_transcript
 from iot2mqtt_conformance.verdict import Outcome, Ruling, Standing, Verdict, rule
@@ -398,6 +399,13 @@ def test_the_result_is_never_better_than_its_worst_clause(
     assert as_data(judged(found))["result"] == result
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(2.0, True), (0.5, False)])
+def test_the_summary_says_that_the_machine_was_too_busy_where_that_may_matter(seconds: float, told: bool) -> None:
+    busy = judged(dict(rulings(Standing.PASS)))
+    busy.played.transcript.records.append(Record(200, 20.0, "", "stalled", {"seconds": seconds}))
+    assert any("no processor for up to 2.0 s" in line for line in summary(busy)) == told
+
+
 def test_a_part_of_the_clauses_is_no_pass_and_a_dead_connector_is_not_judged() -> None:
     one = dict(list(rulings(Standing.PASS))[:1])
     assert as_data(judged(one))["result"] == "partial"
@@ -427,3 +435,30 @@ def test_masks_hide_by_name_keep_equality_and_leave_short_words_alone() -> None:
     assert second["line"] == "said ***secret1***, 1234 and banana"
     again = masked(masked(Transcript(records)))
     assert [record.data for record in again] == [first, second]
+
+
+def test_numbers_and_what_setup_json_calls_secret_are_masked_too() -> None:
+    call = {"input": {"host": "h", "code": "hunter22", "serial": 987654}, "secret_names": ["code", "serial"]}
+    records = [
+        Record(0, 0.0, "a", "run", {"config": {"pin": 123456, "port": 1883}}),
+        Record(1, 0.0, "a", "out", {"line": "pairing with pin 123456 on port 1883"}),
+        Record(1, 0.0, "a", "packet", {"payload": '{"pressure": 123456, "pin": "123456"}'}),
+        Record(2, 0.0, "actions", "action", {**call, "stdin": '{"input": {"code": "hunter22", "serial": 987654}}'}),
+    ]
+    first, second, said, third = (record.data for record in masked(Transcript(records)))
+    assert said["payload"] == '{"pressure": 123456, "pin": "***secret1***"}'
+    assert first["config"] == {"pin": "***secret1***", "port": 1883}
+    assert second["line"] == "pairing with pin ***secret1*** on port 1883"
+    assert third["input"] == {"host": "h", "code": "***secret2***", "serial": "***secret3***"}
+    assert third["stdin"] == '{"input": {"code": "***secret2***", "serial": ***secret3***}}'
+
+
+def test_a_secret_that_is_a_name_as_well_leaves_topics_and_keys_as_they_are() -> None:
+    config = {"connection": {"password": "password", "token": "light1"}, "devices": [{"device_id": "light1"}]}
+    records = [
+        Record(0, 0.0, "a", "run", {"password": "offline", "config": config}),
+        Record(1, 0.0, "a", "packet", {"topic": "x/devices/light1/state", "payload": "offline", "password": "offline"}),
+    ]
+    first, second = (record.data for record in masked(Transcript(records)))
+    assert first["config"]["connection"] == {"password": "***secret2***", "token": "***secret3***"}
+    assert second == {"topic": "x/devices/light1/state", "payload": "offline", "password": "***secret1***"}

@@ -14,6 +14,7 @@ import pytest
 
 from iot2mqtt_conformance import plugin
 from iot2mqtt_conformance.encoding import encode_disconnect, encode_publish
+from iot2mqtt_conformance.launch import eventually
 from iot2mqtt_conformance.ports import free_port, in_use
 from iot2mqtt_conformance.services import base, choose, docker, embedded, local
 from iot2mqtt_conformance.services.base import Broker, ServiceError
@@ -308,6 +309,33 @@ def test_a_second_start_keeps_the_port_and_remembers_nothing(mode: str) -> None:
         await broker.stop()
         with socket.create_server(("127.0.0.1", port)), pytest.raises(ServiceError, match=f"port {port} "):
             await broker.start()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_mosquitto_on_a_full_disk_serves_on_and_forgets_at_its_next_start(full: bool, tmp_path: Path) -> None:
+    # So what such a broker does to a connector is what the scenario `restart` plays.
+    found = local.find()
+    assert found is not None, "Mosquitto is not installed: apt-get install mosquitto"
+    kept = f"persistence true\npersistence_location {tmp_path}/\nautosave_interval 1\nautosave_on_changes true\n"
+    config = local.mosquitto(*found)._config.replace("persistence false\n", kept)  # type: ignore[union-attr]
+    no_room = ["sh", "-c", 'trap "" XFSZ; ulimit -f 0; exec "$@"', "sh"] if full else []
+
+    async def scenario() -> None:
+        broker = Broker("mosquitto", [*no_room, found[0], "-c", "{config}"], config=config)
+        await broker.start()
+        async with Client(broker, "one") as one:
+            await one.publish("x", b"kept", retain=True)
+            assert await eventually((tmp_path / "mosquitto.db").exists, seconds=DEADLINE, unless=broker.died)
+            await one.publish("y", b"acknowledged")
+        await broker.stop()
+        again = Broker("mosquitto", [found[0], "-c", "{config}"], config=config)
+        await again.start()
+        async with Client(again, "two") as two:
+            await two.subscribe("#")
+            assert [payload for _, payload, *_ in await two.silence()] == ([] if full else ["kept"])
+        await again.stop()
 
     asyncio.run(scenario())
 

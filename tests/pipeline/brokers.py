@@ -32,7 +32,7 @@ class Broker:
 
     def settings(self, **fields: Any) -> Mqtt:
         """Return the settings of a bridge at this broker."""
-        return Mqtt(host="127.0.0.1", port=self.port, **fields)
+        return Mqtt(**{"host": "127.0.0.1", "port": self.port, **fields})
 
     def start(self) -> None:
         self._process = subprocess.Popen(
@@ -93,3 +93,17 @@ def keep_session(settings: Mqtt, topic_filter: str) -> None:
     while not granted:
         client.loop(0.1)
     client.disconnect()
+
+
+def has_session(settings: Mqtt) -> bool:
+    """Return whether the broker knows a client by MQTT 3.1.1."""
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id=settings.client_id, protocol=paho.MQTTv311, clean_session=False
+    )
+    known: list[bool] = []
+    client.on_connect = lambda _client, _data, flags, *_: known.append(flags.session_present)
+    client.connect("127.0.0.1", settings.port)
+    while not known:
+        client.loop(0.1)
+    client.disconnect()
+    return known[0]

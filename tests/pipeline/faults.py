@@ -163,10 +163,18 @@ class Plant:
         postgres: Runs, with all tables.
         folder: For logs.
         batch: BATCH_SIZE.
+        env: What else the stages have in their environment.
     """
 
     def __init__(
-        self, *, broker: Broker, kafka: LocalKafka, postgres: LocalPostgres, folder: Path, batch: int = 500
+        self,
+        *,
+        broker: Broker,
+        kafka: LocalKafka,
+        postgres: LocalPostgres,
+        folder: Path,
+        batch: int = 500,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.broker, self.kafka, self.postgres = broker, kafka, postgres
         self.topics = Topics(kafka)
@@ -174,7 +182,7 @@ class Plant:
         self.database.query("TRUNCATE iot_measurements, iot_sink_duplicates, device_parameters")
         self.restarts = 0
         self._folder = folder
-        self._env = self._settings(batch)
+        self._env = self._settings(batch) | dict(env or {})
         self._words: dict[str, list[str]] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -208,6 +216,11 @@ class Plant:
         process = self._running.pop(name)
         process.kill()
         process.wait(PATIENCE)
+
+    def kill_all(self) -> None:
+        """End whatever runs."""
+        for name in list(self._running):
+            self.kill(name)
 
     def freeze(self, name: str) -> None:
         """Have a process do nothing."""
@@ -312,7 +325,7 @@ class Plant:
 def running(plant: Plant, *, rate: float, malformed: float = 0.0, devices: int = 20) -> Iterator[Load]:
     """Start all stages and the controllers; whoever is left in the end is killed."""
     with ExitStack() as stack:
-        stack.callback(_kill_all, plant)
+        stack.callback(plant.kill_all)
         for stage in STAGES:
             plant.start(stage)
         plant.until_subscribed()
@@ -321,11 +334,6 @@ def running(plant: Plant, *, rate: float, malformed: float = 0.0, devices: int =
         load.start()
         stack.callback(load._ending.set)
         yield load
-
-
-def _kill_all(plant: Plant) -> None:
-    for name in list(plant._running):
-        plant.kill(name)
 
 
 def noted(folder: Path, outcome: Outcome) -> Outcome:

@@ -8,17 +8,20 @@ from threading import Event, Thread
 
 import pytest
 
+from iot2mqtt_pipeline import bridge as bridge_module
 from iot2mqtt_pipeline import letters
 from iot2mqtt_pipeline.adapters.kafka_out import KafkaOutbox
 from iot2mqtt_pipeline.adapters.mqtt import MqttInbox
+from iot2mqtt_pipeline.adapters.mqtt_wire import NEVER
 from iot2mqtt_pipeline.bridge import Bridge
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
 from iot2mqtt_pipeline.settings import Mqtt
 from iot2mqtt_pipeline.stage import Message, NoFigures, Record
-from tests.pipeline.brokers import Broker, keep_session, publish
+from tests.pipeline.brokers import Broker, has_session, keep_session, publish
 from tests.pipeline.brokers import running as running_broker
 from tests.pipeline.kafkas import DEADLINE, Topics, incompressible, read_until, wait_until
 from tests.pipeline.processes import Stage
+from tests.sdk.brokers import Faults
 
 FILTERS = ["cmnd/#"]
 
@@ -27,6 +30,13 @@ FILTERS = ["cmnd/#"]
 def mosquitto(tmp_path: Path) -> Iterator[Broker]:
     with running_broker(Broker(tmp_path / "mosquitto")) as broker:
         yield broker
+
+
+@pytest.fixture
+def faults(mosquitto: Broker) -> Iterator[Faults]:
+    proxy = Faults(mosquitto.port)
+    yield proxy
+    proxy.close()
 
 
 class Counted(NoFigures):
@@ -161,6 +171,44 @@ def test_what_is_published_while_no_bridge_runs_is_carried_by_the_next(mosquitto
     assert sorted(numbers(found)) == list(range(50))
 
 
+def test_a_broker_that_hangs_up_while_it_restarts_is_not_taken_for_an_old_one(
+    mosquitto: Broker, faults: Faults
+) -> None:
+    inbox = MqttInbox(settings=mosquitto.settings(port=faults.port), filters=FILTERS)
+
+    def connected(count: int) -> None:
+        wait_until(lambda: inbox.receive(1, 0.05) == [] and len(faults.packets("SUBACK", "b2c")) >= count)
+
+    try:
+        faults.do(lambda proxy: proxy.swallow(swallowing=True))
+        wait_until(lambda: inbox.receive(1, 0.05) == [] and len(faults.packets("CONNECT")) >= 1)
+        faults.do(lambda proxy: proxy.cut())
+        faults.do(lambda proxy: proxy.swallow(swallowing=False))
+        connected(1)
+        for count in (2, 3):
+            faults.do(lambda proxy: proxy.cut())
+            connected(count)
+    finally:
+        inbox.close()
+    assert [packet["version"] for packet in faults.packets("CONNECT")][-2:] == [5, 5]
+
+
+def test_a_window_of_large_messages_is_bounded_in_bytes(
+    mosquitto: Broker, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge_module, "WINDOW_BYTES", 1_000_000)
+    settings = mosquitto.settings()
+    keep_session(settings, FILTERS[0])
+    publish(mosquitto.port, ((message(0)[0], b"x" * 100_000) for _ in range(100)))
+    inbox = MqttInbox(settings=settings, filters=FILTERS)
+    bridge = Bridge(inbox=inbox, outbox=KafkaOutbox(client={"bootstrap.servers": "127.0.0.1:1"}), topic=topics.raw)
+    wait_until(lambda: bridge._round() or len(bridge._flying) >= 10)  # type: ignore[func-returns-value]
+    for _ in range(20):
+        bridge._round()
+    inbox.close()
+    assert 10 <= len(bridge._flying) <= 15
+
+
 def test_two_bridges_of_one_share_divide_the_messages(mosquitto: Broker, topics: Topics) -> None:
     one, two = (mosquitto.settings(share="bridges", client_id=f"bridge-{which}") for which in "ab")
     with running(one, topics) as first, running(two, topics) as second:
@@ -172,9 +220,64 @@ def test_two_bridges_of_one_share_divide_the_messages(mosquitto: Broker, topics:
     assert second.safe > 0
 
 
-def test_what_is_received_again_keeps_the_time_at_which_it_came_first(mosquitto: Broker) -> None:
+def test_a_bridge_that_gets_a_share_receives_each_message_once(mosquitto: Broker, topics: Topics) -> None:
+    with running(mosquitto.settings(), topics):
+        pass
+    with running(mosquitto.settings(share="bridges"), topics) as figures:
+        publish(mosquitto.port, map(message, range(50)))
+        read_until(topics.client, topics.raw, lambda found: 49 in numbers(list(found)))
+        assert figures.incoming == 50
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_a_connection_that_was_lost_brings_no_retained_message_again(mosquitto: Broker, version: str) -> None:
+    figures = Counted()
+    inbox = MqttInbox(settings=mosquitto.settings(version=version), filters=FILTERS, figures=figures)
+    found: list[Message] = []
+
+    def received(count: int) -> bool:
+        found.extend(inbox.receive(10, 0.05))
+        return len(found) >= count
+
+    try:
+        publish(mosquitto.port, [message(1)], retain=True)
+        wait_until(lambda: received(1))
+        inbox.acknowledge(found)
+        inbox.renew()
+        wait_until(lambda: received(1) and figures.connections == 2)
+        publish(mosquitto.port, [message(2)])
+        wait_until(lambda: received(2))
+    finally:
+        inbox.close()
+    assert [(one.payload, one.retain) for one in found] == [(message(1)[1], True), (message(2)[1], False)]
+
+
+@pytest.mark.parametrize(("expiry", "kept"), [(60, False), (NEVER, True)])
+def test_a_session_that_is_not_to_stay_is_gone_at_an_old_broker(mosquitto: Broker, expiry: int, kept: bool) -> None:
+    settings = mosquitto.settings(version="3.1.1")
+    figures = Counted()
+    inbox = MqttInbox(settings=settings, filters=FILTERS, figures=figures, expiry=expiry)
+    wait_until(lambda: inbox.receive(1, 0.05) == [] and figures.connections)
+    inbox.close()
+    assert has_session(settings) == kept
+
+
+def test_a_session_that_is_not_to_stay_outlives_a_connection(mosquitto: Broker) -> None:
+    figures = Counted()
+    inbox = MqttInbox(settings=mosquitto.settings(), filters=FILTERS, figures=figures, expiry=60)
+    wait_until(lambda: inbox.receive(1, 0.05) == [] and figures.connections)
+    inbox.renew()
+    publish(mosquitto.port, [message(1)])
+    wait_until(lambda: inbox.receive(1, 0.05))
+    inbox.close()
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_what_is_received_again_keeps_the_time_at_which_it_came_first(
+    mosquitto: Broker, faults: Faults, acknowledged: bool
+) -> None:
     # A message that tells no time of its own has this one: with another it would be stored as another row.
-    settings = mosquitto.settings()
+    settings = mosquitto.settings(port=faults.port)
     keep_session(settings, FILTERS[0])
     inbox = MqttInbox(settings=settings, filters=FILTERS)
 
@@ -186,6 +289,11 @@ def test_what_is_received_again_keeps_the_time_at_which_it_came_first(mosquitto:
     try:
         publish(mosquitto.port, map(message, range(3)))
         first = received(3)
+        if acknowledged:
+            faults.do(lambda proxy: proxy.drop_pubacks(dropping=True))
+            inbox.acknowledge(first)
+            faults.wait_packets("PUBACK", 3)
+            faults.do(lambda proxy: proxy.drop_pubacks(dropping=False))
         inbox.renew()
         again = received(3)
         inbox.acknowledge(again)

@@ -170,12 +170,16 @@ def test_a_dead_letter_is_listed_shown_and_replayed_and_is_counted_once(pipeline
     assert pipeline.book(device) == {"published": 1, "stored": 0, "dead_lettered": 1, "duplicates": 0, "missing": 0}
     shown = json.loads(pipeline.run("dlq", "show", letter["place"]).stdout)
     assert "warm" in shown["payload"]
+    # Replayed too early it dies again, and is one letter still.
+    assert pipeline.run("dlq", "replay", "--device", device).stdout == "replayed 1\n"
+    pipeline.letters(device, 2)
+    assert pipeline.book(device)["dead_lettered"] == 1
     # Mended parameters and nothing else: the letter is one dead letter still, though it could be decoded now.
     pipeline.run("params", "set", device, "sensor-mode", "sensor", "1", "raw_string")
     assert pipeline.book(device)["dead_lettered"] == 1
     assert pipeline.book(device)["missing"] == 0
     until_followed(pipeline)
-    again = pipeline.run("dlq", "replay", letter["place"])
+    again = pipeline.run("dlq", "replay", "--device", device)
     assert (again.exit_code, again.stdout) == (0, "replayed 1\n")
     assert pipeline.rows(device, 1)[0][3] == "warm"
     assert pipeline.book(device) == {"published": 1, "stored": 1, "dead_lettered": 0, "duplicates": 0, "missing": 0}
@@ -270,8 +274,9 @@ def test_sigterm_ends_every_stage_with_code_0(pipeline: Pipeline, tmp_path: Path
 def test_check_config_shows_all_settings_and_no_secret(pipeline: Pipeline, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text(SECRET, encoding="utf-8")
+    kafka = {"KAFKA_PASSWORD_FILE": str(secret), "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}
     for command in (*STAGES, "simulator", "up", "init-db"):
-        said = pipeline.run(command, "--check-config", MQTT_PASSWORD=SECRET, KAFKA_PASSWORD_FILE=str(secret))
+        said = pipeline.run(command, "--check-config", MQTT_PASSWORD=SECRET, **kafka)
         assert said.exit_code == 0, said.output
         shown = json.loads(said.stdout)
         assert shown["mqtt"]["port"] == pipeline.gates["mqtt"].port

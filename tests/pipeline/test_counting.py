@@ -49,6 +49,13 @@ def test_a_message_is_published_in_rows_and_a_malformed_one_is_one() -> None:
     assert counted(raw(0), raw(1, b'"broken"')).published == {DEVICE: 3}
 
 
+def test_a_state_that_is_cleared_is_nothing_that_was_published() -> None:
+    topic = "IoT2mqtt/v1/instances/hue/devices/light1/state"
+    value = encode_raw(topic=topic, device_id="light1", payload=b"", arrived=1_700_000_000.0)
+    found = counted(raw(0)._replace(key=b"light1", value=value))
+    assert (found.published.total(), found.dead_lettered.total()) == (0, 0)
+
+
 def test_a_letter_is_one_even_where_it_could_be_decoded_by_now() -> None:
     found = counted(raw(0), dead=[letter(0, "processor", "raw", 0)])
     assert (found.published, found.dead_lettered) == ({DEVICE: 1}, {DEVICE: 1})
@@ -96,7 +103,3 @@ def test_what_somebody_else_wrote_among_the_measurements_was_published_too() -> 
     foreign = decoded(0)._replace(value=b"no measurement")
     found = counted(sink=[letter(0, "sink", "decoded", 0, foreign.value)], decoded=[foreign])
     assert (found.published, found.dead_lettered) == ({DEVICE: 1}, {DEVICE: 1})
-
-
-def test_records_that_kafka_has_dropped_are_told() -> None:
-    assert counted(raw(5), raw(6)).expired == 5

@@ -19,7 +19,7 @@ from iot2mqtt_pipeline.errors import PermanentError
 from iot2mqtt_pipeline.parameters import Parameters, parse
 from iot2mqtt_pipeline.record import encode_raw, read_raw
 from iot2mqtt_sdk.errors import ConfigurationError
-from tests.docs.pages import DOCS, blocks, rows, section, text
+from tests.docs.pages import DOCS, blocks, rows, section
 
 VECTORS = Path(__file__).parent / "decoders"
 PAGE = DOCS / "pipeline" / "decoders.md"
@@ -105,11 +105,11 @@ def test_no_payload_makes_an_encoding_fail_in_another_way_than_by_refusing_it(
 
 
 def test_the_page_lists_every_encoding_and_no_other() -> None:
-    assert rows(text(PAGE).partition("\n## ")[0]) == DECODERS.keys()
+    assert rows(section(PAGE, "## The encodings")) == DECODERS.keys()
 
 
 def test_the_page_names_the_members_of_decode_of_every_encoding() -> None:
-    table = re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", text(PAGE).partition("\n## ")[0], re.MULTILINE)
+    table = re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", section(PAGE, "## The encodings"), re.MULTILINE)
     said = {name: set(re.findall(r"`(\w+)`", cell)) for name, cell in table}
     registers = set(DECODERS["hex_registers"].model_fields)
     assert said.pop("base64") == {"hex_registers", "crc"}

@@ -183,7 +183,11 @@ def test_each_number_and_boolean_of_a_connectors_state_is_a_measurement() -> Non
     }
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b'"online"', b'{"state": 5}', b'{"power": true}'])
+def test_a_state_that_is_cleared_is_no_measurement_and_no_fault() -> None:
+    assert decode_state(b"") == []
+
+
+@pytest.mark.parametrize("payload", [b" ", b"[]", b'"online"', b'{"state": 5}', b'{"power": true}'])
 def test_what_is_no_state_message_is_refused(payload: bytes) -> None:
     with pytest.raises(PermanentError) as caught:
         decode_state(payload)

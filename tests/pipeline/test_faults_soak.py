@@ -24,8 +24,8 @@ from tests.pipeline.postgres_server import prepare
 pytestmark = pytest.mark.soak
 
 ROUNDS = 20
-AWAY = 60.0
-"""Seconds of an outage."""
+OUTAGES = {"a minute": 60.0, "ten minutes": 600.0}
+"""Seconds that a server is away."""
 FROZEN = 20.0
 """Seconds for which a process is frozen: longer than its session in the group, and than its transaction, lasts."""
 RATE = 200.0
@@ -91,29 +91,38 @@ def database_restarted(plant: Plant) -> str:
     return ""
 
 
-def kafka_away(plant: Plant) -> str:
-    plant.kafka.kill()
-    pause(5)
-    before = most = plant.memory("bridge")
-    end = time.monotonic() + AWAY
-    while time.monotonic() < end:
-        pause(1)
-        most = max(most, plant.memory("bridge"))
-    plant.kafka.start()
-    assert most < before + 20, f"the bridge grew from {before:.0f} to {most:.0f} MiB"
-    return f"bridge {before:.0f} MiB after 5 s, at most {most:.0f} MiB in {AWAY:.0f} s"
+def kafka_away(seconds: float) -> Callable[[Plant], str]:
+    def fault(plant: Plant) -> str:
+        plant.kafka.kill()
+        pause(5)
+        before = plant.memory("bridge")
+        most = most_memory(plant, "bridge", seconds)
+        plant.kafka.start()
+        assert most < before + 20, f"the bridge grew from {before:.0f} to {most:.0f} MiB"
+        return f"bridge {before:.0f} MiB after 5 s, at most {most:.0f} MiB in {seconds:.0f} s"
+
+    return fault
 
 
-def database_away(plant: Plant) -> str:
-    plant.postgres.kill()
-    before = most = plant.memory("sink")
-    end = time.monotonic() + AWAY
+def database_away(seconds: float) -> Callable[[Plant], str]:
+    def fault(plant: Plant) -> str:
+        plant.postgres.kill()
+        before = plant.memory("sink")
+        most = most_memory(plant, "sink", seconds)
+        plant.postgres.start()
+        assert most < before + 60, f"the sink grew from {before:.0f} to {most:.0f} MiB"
+        return f"sink {before:.0f} MiB before, at most {most:.0f} MiB in {seconds:.0f} s"
+
+    return fault
+
+
+def most_memory(plant: Plant, stage: str, seconds: float) -> float:
+    """Let time pass, and return the most MiB that a stage has had meanwhile."""
+    most, end = 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
         pause(1)
-        most = max(most, plant.memory("sink"))
-    plant.postgres.start()
-    assert most < before + 60, f"the sink grew from {before:.0f} to {most:.0f} MiB"
-    return f"sink {before:.0f} MiB before, at most {most:.0f} MiB in {AWAY:.0f} s"
+        most = max(most, plant.memory(stage))
+    return most
 
 
 def one_consumer_slow(plant: Plant) -> str:
@@ -153,8 +162,8 @@ ONE_KAFKA: dict[str, tuple[int, Callable[[Plant], str]]] = {
     "MQTT broker restarted": (ROUNDS, broker_restarted),
     "Kafka restarted": (5, kafka_restarted),
     "database restarted": (ROUNDS, database_restarted),
-    "Kafka away for a minute": (1, kafka_away),
-    "database away for a minute": (1, database_away),
+    **{f"Kafka away for {name}": (1, kafka_away(seconds)) for name, seconds in OUTAGES.items()},
+    **{f"database away for {name}": (1, database_away(seconds)) for name, seconds in OUTAGES.items()},
     "processor and sink frozen for 20 s, another takes over": (1, one_consumer_slow),
     "MQTT packets redelivered": (3, redelivered),
 }

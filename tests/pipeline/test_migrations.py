@@ -5,13 +5,16 @@ import logging
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from typing import get_args
 
 import pytest
 
+from iot2mqtt_pipeline.adapters import migrate as applying
 from iot2mqtt_pipeline.adapters.migrate import migrate
+from iot2mqtt_pipeline.adapters.timescale import TimescaleStore
 from iot2mqtt_pipeline.errors import TransientError
-from iot2mqtt_pipeline.migrations import Applied, Part, Variant, migrations, pending
+from iot2mqtt_pipeline.migrations import Applied, Migration, Part, Variant, migrations, pending
 from iot2mqtt_pipeline.servers.postgres import LocalPostgres
 from iot2mqtt_sdk.errors import ConfigurationError
 from tests.pipeline.postgres_server import TestDatabase
@@ -75,7 +78,7 @@ def test_a_database_of_a_newer_release_is_refused() -> None:
 def test_what_is_missing_is_applied_in_order() -> None:
     wanted = migrations("measurements", "timescale")
     done = [Applied(one.number, one.name, one.checksum) for one in wanted[:2]]
-    assert [one.number for one in pending(wanted, done)] == [3, 4]
+    assert [one.number for one in pending(wanted, done)] == [3, 4, 5]
     assert [one.name for one in wanted if ".postgres." in one.name] == []
 
 
@@ -103,3 +106,18 @@ def test_a_server_that_is_started_again_has_what_it_had(own_postgres: LocalPostg
     own_postgres.kill()
     own_postgres.start()
     assert migrate(own_postgres.connection(), part="measurements") == []
+
+
+def test_offsets_of_an_older_release_are_kept(empty_database: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    def older(part: Part, variant: Variant) -> list[Migration]:
+        return migrations(part, variant)[:4]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(applying, "migrations", older)
+        migrate(empty_database.parameters, part="measurements")
+    empty_database.query("INSERT INTO iot_sink_offsets VALUES ('decoded', 0, 7)")
+    with closing(TimescaleStore(parameters=empty_database.parameters)) as store:
+        with pytest.raises(ConfigurationError, match="run `iot2mqtt-pipeline init-db`"):
+            store.offsets([("decoded", 0)])
+        assert migrate(empty_database.parameters, part="measurements") == ["005_logs.sql"]
+        assert store.offsets([("decoded", 0)]) == {("decoded", 0): 7}

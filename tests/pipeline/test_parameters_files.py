@@ -1,5 +1,6 @@
 """Device parameters in CSV and JSON: every fault with its line and column, and files that come back as they went."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -38,6 +39,7 @@ def test_columns_may_be_left_out_and_in_any_order() -> None:
         ("f2-0,sensor-mode,sensor,1,magic,,,", "encoding_type", "encoding_type 'magic' is none of boolean, "),
         ("f2-0,sensor-mode,sensor,1,float,,zero,", "scaling_factor", "'zero' is no number"),
         ("f2-0,sensor-mode,sensor,1,float,,0,", "scaling_factor", "scaling_factor 0 is 0 or outside of"),
+        ("f2-0,sensor-mode,sensor,1,float,,1e9999999,", "scaling_factor", "is 0 or outside of"),
         ("f2-0,sensor-mode,sensor,1,float,,,{x", "decode", "no JSON"),
         ("f2-0,sensor-mode,sensor,1,float,,,[1]", "decode", "not a JSON object"),
         (",sensor-mode,sensor,1,float,,,", "device_id", "missing"),
@@ -75,6 +77,12 @@ def test_a_fault_in_json_is_named_with_its_line_and_column() -> None:
     good = '{"device_id": "a", "connector_mode": "m", "component_type": "sensor", "encoding_type": "float"}'
     text = "[\n" + good + ",\n  " + good.replace('"a"', "7") + "\n]"
     with pytest.raises(ConfigurationError, match=r"x\.json, line 3, column device_id: 7 is no text"):
+        read_json(text, name="x.json")
+
+
+def test_the_same_component_twice_is_refused_also_on_one_line() -> None:
+    text = json.dumps(json.loads(write_json(ROWS[:1] * 2)))
+    with pytest.raises(ConfigurationError, match=r"x\.json, line 1, column component_id: the same .* is in line 1"):
         read_json(text, name="x.json")
 
 

@@ -6,11 +6,17 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
+from pydantic import model_validator
 
+from iot2mqtt_pipeline.adapters import parameters as adapter
 from iot2mqtt_pipeline.adapters.migrate import migrate
 from iot2mqtt_pipeline.adapters.parameters import LiveParameters, put, rows
+from iot2mqtt_pipeline.adapters.postgres import Connection
+from iot2mqtt_pipeline.decoders import DECODERS
+from iot2mqtt_pipeline.decoders.raw_string import RawString
 from iot2mqtt_pipeline.errors import TransientError
-from iot2mqtt_pipeline.parameters import ParameterRow
+from iot2mqtt_pipeline.parameters import ParameterRow, ParameterTable
+from iot2mqtt_pipeline.params import read_json, write_json
 from iot2mqtt_pipeline.servers.postgres import LocalPostgres
 from iot2mqtt_sdk.errors import ConfigurationError
 from tests.pipeline.postgres_server import TestDatabase
@@ -23,7 +29,19 @@ INSERT INTO device_parameters VALUES
 ('f2-e4fd45f654be', 'alarm-mode', 'motion-sensor', '1', 'boolean', 'presence', 1.0),
 ('f2-e4fd45f654be', 'access-control-mode', 'reader', '1', 'raw_string', 'text', 1.0);
 """
+HUGE = """UPDATE device_parameters SET encoding_type = 'hex_registers',
+decode = '{"points": [{"name": "a", "type": "int8", "scaling_factor": "1e9999999"}]}'
+WHERE component_type = 'reader'"""
 SENSOR = ("f2-e4fd45f654be", "sensor-mode", "sensor", "3")
+
+
+class Hasty(RawString):
+    """An encoding of somebody else, whose validator fails in its own way."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unit(cls, values: dict[str, str]) -> object:
+        return values["unit"]
 
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> float:
@@ -87,6 +105,11 @@ class TestTables:
             put(database.parameters, [good, good._replace(component_id="\0")])
         assert rows(database.parameters) == []
 
+    def test_fractions_in_decode_are_stored_from_json(self, database: TestDatabase) -> None:
+        given = [ParameterRow("f2-0", "sensor-mode", "sensor", "1", "enum_map", decode={"values": {"0": 0.5}})]
+        put(database.parameters, read_json(write_json(given), name="x.json"))
+        assert rows(database.parameters) == given
+
     def test_rows_are_listed_in_order_and_by_device(self, database: TestDatabase) -> None:
         given = [
             ParameterRow(device, "sensor-mode", "sensor", number, "float")
@@ -130,6 +153,35 @@ class TestFollowing:
             until(lambda: known(live))
             assert unit(live) == "celsius"
         assert "/strike-1 are wrong: encoding_type 'magic' is none of" in caplog.text
+
+    def test_a_row_on_which_an_encoding_of_somebody_else_fails_spares_the_others(
+        self, database: TestDatabase, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(DECODERS, "hasty", Hasty)
+        database.query(DOCUMENTED)
+        database.query("UPDATE device_parameters SET encoding_type = 'hasty' WHERE component_type = 'strike'")
+        database.query(HUGE)
+        with LiveParameters(parameters=database.parameters) as live:
+            until(lambda: known(live))
+            assert unit(live) == "celsius"
+        assert "/strike-1 are wrong: decode cannot be checked by hasty: KeyError: 'unit'" in caplog.text
+        assert "/reader-1 are wrong: decode, " in caplog.text
+
+    def test_a_defect_while_parameters_are_read_is_said_and_not_the_end(
+        self, database: TestDatabase, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failing = iter([True])
+
+        def load(connection: Connection) -> ParameterTable:
+            if next(failing, False):
+                raise KeyError("what nobody expects")
+            return real(connection)
+
+        real = adapter.load
+        monkeypatch.setattr(adapter, "load", load)
+        with LiveParameters(parameters=database.parameters) as live:
+            until(lambda: known(live))
+        assert "device parameters cannot be read: KeyError: 'what nobody expects'; waiting for them" in caplog.text
 
     def test_without_tables_it_waits_until_they_are_made(self, empty_database: TestDatabase) -> None:
         with LiveParameters(parameters=empty_database.parameters) as live:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any, cast
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from iot2mqtt_pipeline import letters
 from iot2mqtt_pipeline.adapters.kafka import KafkaSource
@@ -105,6 +107,19 @@ def test_a_poison_record_costs_itself_alone_and_keeps_its_bytes(topics: Topics) 
     written = [letters.read(record) for record in dead]
     assert {(one.topic, one.stage, one.key) for one in written} == {(topics.raw, "processor", b"box")}
     assert all(one.offset >= 0 and one.partition >= 0 and one.error for one in written)
+
+
+def test_a_batch_that_holds_nothing_but_a_cleared_state_is_done_without_a_trace(topics: Topics) -> None:
+    topic = "IoT2mqtt/v1/instances/hue/devices/light1/state"
+    cleared = encode_raw(topic=topic, device_id="light1", payload=b"", arrived=1_700_000_000.0)
+    topics.write(topics.raw, [(b"light1", cleared)])
+    group = {"group.id": topics.group()}
+    asking = Consumer(cast("dict[str, Any]", topics.client | group))
+    partitions = [TopicPartition(topics.raw, number) for number in range(topics.partitions)]
+    with running(topics):
+        wait_until(lambda: any(one.offset > 0 for one in asking.committed(partitions, DEADLINE)))
+    asking.close()
+    assert topics.read(topics.decoded, 0) == topics.read(f"{topics.raw}.dlq", 0) == []
 
 
 def test_a_record_that_kafka_refuses_becomes_a_dead_letter_and_the_batch_goes_on(topics: Topics) -> None:

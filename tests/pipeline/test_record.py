@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iot2mqtt_pipeline.errors import PermanentError
-from iot2mqtt_pipeline.record import Measurement, Value, encode_raw, read_measurement, read_raw, rows
+from iot2mqtt_pipeline.record import Measurement, Scalar, Value, encode_raw, read_measurement, read_raw, rows
 
 TOPIC = "cmnd/f2-e4fd45f654be/access-control-mode/J1/door-sensors"
 DEVICE = "f2-e4fd45f654be"
@@ -137,6 +137,11 @@ def test_records_of_somebody_else_are_read_whatever_their_order_and_spaces() -> 
     ours = measured(True)
     again = json.dumps(dict(reversed(orjson.loads(ours.encode()).items()))).encode()
     assert read_measurement(again) == ours._replace(raw_data=b'{"status":true}')
+    # The same without spaces, and with others behind raw_data.
+    moved = orjson.loads(ours.encode())
+    for name in ("raw_data", "value", "unit", "decoder", "parameters_version"):
+        moved[name] = moved.pop(name)
+    assert read_measurement(orjson.dumps(moved)) == ours._replace(raw_data=b'{"status":true}')
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,17 @@ def test_a_time_beyond_what_a_database_stores_is_refused(moment: float) -> None:
     assert caught.value.reason == "bad_time"
 
 
-def test_a_value_that_json_has_no_word_for_is_refused() -> None:
+@pytest.mark.parametrize("value", [2**70, float("nan"), float("inf"), {"a": 1.0, "b": float("-inf")}])
+def test_a_value_that_json_has_no_word_for_is_refused(value: Value) -> None:
     with pytest.raises(PermanentError) as caught:
-        measured(2**70).encode()
+        measured(value).encode()
     assert caught.value.reason == "bad_value"
+
+
+def test_a_mapping_whose_rows_repeat_too_much_is_refused() -> None:
+    contacts: dict[str, Scalar] = {f"door-sensor-{number}": True for number in range(2000)}
+    whole = measured(contacts, orjson.dumps(contacts))
+    with pytest.raises(PermanentError, match=r"2000 values of .* make rows of over 16 MiB") as caught:
+        rows(whole)
+    assert caught.value.reason == "too_large"
+    assert len(rows(whole._replace(value=dict(list(contacts.items())[:300])))) == 300

@@ -61,9 +61,32 @@ def test_the_port_of_tls_turns_tls_on_unless_it_is_turned_off() -> None:
     assert not Settings.load({}).mqtt.tls
 
 
-def test_credentials_of_kafka_reach_its_client_only_where_they_are_asked_for() -> None:
+@pytest.mark.parametrize("variable", ["MQTT_CA_CERTS", "MQTT_CERTFILE", "MQTT_KEYFILE"])
+def test_a_file_for_tls_turns_tls_on_and_cannot_be_named_without_it(variable: str) -> None:
+    assert Settings.load({variable: "x.pem"}).mqtt.tls
+    said = f"{variable} would be of no use with MQTT_TLS=false: unset either"
+    assert fault({variable: "x.pem", "MQTT_TLS": "false"}) == said
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"KAFKA_USERNAME": "u"}, "are not sent with KAFKA_SECURITY_PROTOCOL=PLAINTEXT"),
+        ({"KAFKA_PASSWORD": "s3cret", "KAFKA_SECURITY_PROTOCOL": "SSL"}, "are not sent with"),
+        ({"KAFKA_CA_CERTS": "ca.pem"}, "KAFKA_CA_CERTS is not used with KAFKA_SECURITY_PROTOCOL=PLAINTEXT"),
+        ({"KAFKA_RAW_TOPIC": "decoded_iot_data"}, "KAFKA_RAW_TOPIC and KAFKA_DECODED_TOPIC are both decoded_iot_data"),
+        ({"BATCH_TIMEOUT": "31"}, "BATCH_TIMEOUT='31': input should be less than or equal to 30"),
+        ({"RETENTION_DAYS": "36501"}, "RETENTION_DAYS='36501': input should be less than or equal to 36500"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_sentence(environment: dict[str, str], said: str) -> None:
+    assert said in fault(environment)
+    assert "\n" not in fault(environment)
+    assert "s3cret" not in fault(environment)
+
+
+def test_credentials_of_kafka_reach_its_client() -> None:
     given = {"KAFKA_USERNAME": "u", "KAFKA_PASSWORD": "p"}
-    assert "sasl.password" not in Settings.load(given).kafka.client()
     client = Settings.load({**given, "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}).kafka.client()
     assert (client["sasl.username"], client["sasl.password"]) == ("u", "p")
 
@@ -73,6 +96,7 @@ def test_every_variable_reaches_its_place(variable: str, place: tuple[str, ...])
     known = {
         "MQTT_TLS": "true",
         "MQTT_VERSION": "3.1.1",
+        "BATCH_TIMEOUT": "7.0",
         "KAFKA_SECURITY_PROTOCOL": "SSL",
         "KAFKA_SASL_MECHANISM": "PLAIN",
         "POSTGRES_SSLMODE": "require",
@@ -80,7 +104,8 @@ def test_every_variable_reaches_its_place(variable: str, place: tuple[str, ...])
         "UNKNOWN_COMPONENTS": "deadletter",
         "LOG_LEVEL": "ERROR",
     }
-    value: Any = Settings.load({variable: known.get(variable, "77")})
+    needed = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"} if place[0] == "kafka" else {}
+    value: Any = Settings.load({**needed, variable: known.get(variable, "77")})
     for name in place:
         value = getattr(value, name)
     shown = value.get_secret_value() if isinstance(value, SecretStr) else str(value).lower()

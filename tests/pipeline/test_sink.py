@@ -1,13 +1,21 @@
 """The sink on a real database: what is stored, exactly once, and what one bad record costs."""
 
+import threading
 import time
-from datetime import UTC, datetime
+import tracemalloc
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
+import orjson
+import psycopg
 import pytest
 
+from iot2mqtt_pipeline import sink
 from iot2mqtt_pipeline.adapters.timescale import TimescaleStore
 from iot2mqtt_pipeline.errors import TransientError
-from iot2mqtt_pipeline.record import rows
+from iot2mqtt_pipeline.record import Measurement, Row, rows
+from iot2mqtt_pipeline.stage import Partition
 from tests.pipeline.postgres_server import TestDatabase
 from tests.pipeline.sinks import TOPIC, Bench, measurement, records
 
@@ -109,6 +117,46 @@ def test_a_record_that_is_no_measurement_is_set_aside_before_its_offset_moves(da
     assert database.one("SELECT count(*) FROM iot_measurements") == 1
 
 
+def test_a_record_that_trips_the_sink_itself_is_one_dead_letter(
+    database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trips(one: Measurement) -> list[Row]:
+        if one.original_topic == "trips":
+            raise RecursionError
+        return rows(one)
+
+    monkeypatch.setattr(sink, "rows", trips)
+    given = [measurement(1), measurement(2, original_topic="trips"), measurement(3)]
+    bench = Bench(database.parameters, records([one.encode() for one in given]))
+    bench.run()
+    assert [(one.offset, one.reason) for one in bench.letters.written] == [(1, "defect")]
+    assert database.one("SELECT count(*) FROM iot_measurements") == 2
+
+
+def test_a_mapping_whose_rows_repeat_too_much_is_one_dead_letter(database: TestDatabase) -> None:
+    contacts = {f"door-sensor-{number}": True for number in range(2000)}
+    given = [measurement(1), measurement(2, value=contacts, raw_data=orjson.dumps(contacts)), measurement(3)]
+    bench = Bench(database.parameters, records([one.encode() for one in given])).run()
+    assert [(one.offset, one.reason) for one in bench.letters.written] == [(1, "too_large")]
+    assert database.one("SELECT count(*) FROM iot_measurements") == 2
+
+
+def test_rows_that_repeat_much_are_stored_in_pieces(database: TestDatabase) -> None:
+    contacts = {f"door-sensor-{number}": True for number in range(50)}
+    one = measurement(value=contacts, raw_data=orjson.dumps("x" * 300_000))
+    given = [row for number in range(2) for row in rows(one._replace(connector=f"J{number}"))]
+    with closing(TimescaleStore(parameters=database.parameters)) as store:
+        tracemalloc.start()
+        try:
+            assert store.write(given, {(TOPIC, 0): (0, 2)}) == 0
+            assert store.write(given, {(TOPIC, 0): (2, 4)}) == 100
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 8 * 1024 * 1024, "of 30 MB that were sent"
+    assert database.one("SELECT count(*) FROM iot_measurements WHERE length(raw_data #>> '{}') = 300000") == 100
+
+
 def test_dead_letters_that_cannot_be_written_hold_the_offset_back(database: TestDatabase) -> None:
     bench = Bench(database.parameters, records([b"no json", measurement(1).encode()]))
     refusals = [TransientError("Kafka is away"), TransientError("Kafka is away")]
@@ -158,6 +206,27 @@ def test_a_slow_former_owner_stores_nothing_after_the_new_one(database: TestData
     quick.close()
 
 
+def test_a_group_that_gives_partitions_while_a_batch_is_stored_sees_nothing_of_it(
+    database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partition = (TOPIC, 0)
+    with closing(TimescaleStore(parameters=database.parameters)) as store:
+        assert store.starts([partition]) == {}
+        found: list[Mapping[Partition, int]] = []
+        asks = threading.Thread(target=lambda: found.append(store.starts([partition])))
+
+        def breaks(*_: object) -> None:
+            asks.start()
+            asks.join(0.5)
+            raise TransientError("the connection broke before the commit")
+
+        monkeypatch.setattr(store, "_mark_late", breaks)
+        with pytest.raises(TransientError, match="broke before the commit"):
+            store.write(rows(measurement()), {partition: (0, 1)})
+        asks.join()
+    assert found == [{}]
+
+
 def test_two_sinks_with_the_same_partition_store_each_record_once(database: TestDatabase) -> None:
     held = records((measurement(number).encode() for number in range(40)), partitions=2)
     first, second = Bench(database.parameters, held, batch_size=7), Bench(database.parameters, held, batch_size=5)
@@ -169,3 +238,34 @@ def test_two_sinks_with_the_same_partition_store_each_record_once(database: Test
     assert database.one("SELECT count(*) FROM iot_measurements") == 40
     assert first.counts.of["forwarded"] + second.counts.of["forwarded"] == 40
     assert first.counts.of["duplicates"] == second.counts.of["duplicates"] == 0
+
+
+@pytest.mark.parametrize("variant", ["postgres"], indirect=True)
+def test_somebody_who_reads_for_hours_keeps_no_row_from_being_stored(
+    database: TestDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    day = f"iot_measurements_{datetime.now(UTC) + timedelta(days=7):%Y%m%d}"
+    database.query(f"DROP TABLE {day}")
+    values = [measurement(number).encode() for number in range(30)]
+    with psycopg.connect(**database.parameters) as reader:
+        reader.execute("SELECT count(*) FROM iot_measurements")
+        bench = Bench(database.parameters, records(values), batch_size=10).run()
+        assert database.one("SELECT count(*) FROM iot_measurements") == 30
+    assert bench.counts.of["database"] == 1, "upkeep has failed once"
+    assert bench.source.idled == 0
+    assert "the tables could not be kept in order, which is tried again in 30 s" in caplog.text
+    bench.sink._upkeep_at = 0.0
+    bench.step()
+    assert database.one("SELECT to_regclass(%s) IS NOT NULL", day)
+
+
+def test_an_upkeep_that_a_row_is_in_the_way_of_keeps_none_from_being_stored(
+    database: TestDatabase,
+) -> None:
+    database.query(
+        "CREATE OR REPLACE FUNCTION iot_upkeep(retention integer) RETURNS void LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE unique_violation; END $$"
+    )
+    bench = Bench(database.parameters, records([measurement().encode()])).run()
+    assert database.one("SELECT count(*) FROM iot_measurements") == 1
+    assert bench.counts.of["database"] == 1

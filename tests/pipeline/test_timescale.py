@@ -1,18 +1,24 @@
 """What the tables do with time: statistics, late rows, compression, retention; with and without TimescaleDB."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, cast
 
+import psycopg
 import pytest
 
+from iot2mqtt_pipeline.adapters import timescale
 from iot2mqtt_pipeline.adapters.postgres import Connection
 from iot2mqtt_pipeline.adapters.timescale import TimescaleStore
 from iot2mqtt_pipeline.patience import patiently
 from iot2mqtt_pipeline.record import Measurement, rows
+from tests.pipeline.kafkas import wait_until
 from tests.pipeline.postgres_server import TestDatabase
 from tests.pipeline.sinks import TOPIC, measurement
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 
 
 def at(when: datetime, **changes: Any) -> Measurement:
@@ -26,7 +32,8 @@ def store(database: TestDatabase, *given: Measurement, retention_days: int | Non
     patiently(kept.upkeep, lambda: False)
     begin = kept.offsets([(TOPIC, 0)]).get((TOPIC, 0), 0)
     duplicates = kept.write([row for one in given for row in rows(one)], {(TOPIC, 0): (begin, begin + len(given))})
-    kept.upkeep()
+    # While TimescaleDB renews statistics itself, ours have to wait.
+    wait_until(lambda: kept.upkeep() or database.one("SELECT count(*) FROM iot_late_hours") == 0)  # type: ignore[func-returns-value]
     kept.close()
     return duplicates
 
@@ -114,7 +121,7 @@ class TestTimescale:
                 done = self._real.execute(query, *values)
                 if query.startswith("CALL"):
                     other = TimescaleStore(parameters=database.parameters)
-                    other._window = kept._window
+                    other._passed = kept._passed
                     other.write(rows(at(old + timedelta(seconds=1), value=3.0)), {(TOPIC, 0): (1, 2)})
                     other.close()
                 return done
@@ -124,6 +131,46 @@ class TestTimescale:
         kept.upkeep()
         kept.close()
         assert database.query("SELECT avg_value FROM iot_hourly_stats") == [(2.0,)]
+
+    def test_many_late_hours_keep_the_sink_from_storing_for_a_short_time_only(
+        self, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old = datetime.now(UTC) - 20 * DAY
+        monkeypatch.setattr(timescale, "_REFRESH", 0.0)
+        left = [3]
+
+        def upkeep() -> bool:
+            kept.upkeep()
+            left.append(database.one("SELECT count(*) FROM iot_late_hours"))
+            return left[-1] == 0
+
+        with closing(TimescaleStore(parameters=database.parameters)) as kept:
+            kept.upkeep()
+            late = [row for hours in range(3) for row in rows(at(old + hours * HOUR, value=float(hours)))]
+            kept.write(late, {(TOPIC, 0): (0, 3)})
+            wait_until(upkeep)
+        # An hour at a time, or none where TimescaleDB is at work on them itself.
+        assert {before - after for before, after in pairwise(left)} <= {0, 1}
+        assert database.query("SELECT avg_value FROM iot_hourly_stats ORDER BY 1") == [(0.0,), (1.0,), (2.0,)]
+
+    def test_an_hour_that_timescaledb_is_at_work_on_itself_is_computed_later(self, database: TestDatabase) -> None:
+        old = datetime.now(UTC) - 20 * DAY
+        kept = TimescaleStore(parameters=database.parameters)
+        kept.upkeep()
+        kept.write(rows(at(old, value=1.0)), {(TOPIC, 0): (0, 1)})
+        log = "SELECT FROM _timescaledb_catalog.continuous_aggs_materialization_invalidation_log FOR UPDATE"
+        with psycopg.connect(**database.parameters) as busy:
+            assert busy.execute(log).rowcount > 0
+            kept.upkeep()
+            assert database.one("SELECT count(*) FROM iot_late_hours") == 1
+        wait_until(lambda: kept.upkeep() or database.one("SELECT count(*) FROM iot_late_hours") == 0)  # type: ignore[func-returns-value]
+        kept.close()
+        assert database.query("SELECT avg_value FROM iot_hourly_stats") == [(1.0,)]
+
+    def test_late_rows_are_noted_also_where_upkeep_has_not_come_to_its_end(self, database: TestDatabase) -> None:
+        with closing(TimescaleStore(parameters=database.parameters)) as kept:
+            kept.write(rows(at(datetime.now(UTC) - 20 * DAY)), {(TOPIC, 0): (0, 1)})
+        assert database.one("SELECT count(*) FROM iot_late_hours") == 1
 
     def test_statistics_outlive_the_rows_that_they_were_computed_from(self, database: TestDatabase) -> None:
         old = datetime.now(UTC) - 12 * DAY

@@ -1,26 +1,39 @@
-"""`iot2mqtt-pipeline up`: everything in one process, on what pip brings."""
+"""`iot2mqtt-pipeline up`: everything in one process, on what pip brings or on given services."""
 
 import logging
 import signal
 import threading
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from prometheus_client import CollectorRegistry, generate_latest
 
 from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_pipeline import live
+from iot2mqtt_pipeline.adapters.mqtt_wire import NEVER, connect
 from iot2mqtt_pipeline.adapters.prometheus import PrometheusFigures, StageFigures
+from iot2mqtt_pipeline.cli import cli
 from iot2mqtt_pipeline.cli._crew import keep
 from iot2mqtt_pipeline.cli._running import Watch
+from iot2mqtt_pipeline.cli._services import Services, _add_broker, _spare_others
 from iot2mqtt_pipeline.cli._show import numbers
+from iot2mqtt_pipeline.cli.up import _arrived
 from iot2mqtt_pipeline.errors import FencedError
 from iot2mqtt_pipeline.health import Health
 from iot2mqtt_pipeline.live import Numbers, Trend
+from iot2mqtt_pipeline.record import encode_raw
+from iot2mqtt_pipeline.servers.kafka import LocalKafka
+from iot2mqtt_pipeline.servers.postgres import LocalPostgres, running, temporary_folder
+from iot2mqtt_pipeline.settings import Settings
 from iot2mqtt_pipeline.stage import Stopped
-from tests.pipeline.kafkas import DEADLINE
+from iot2mqtt_sdk.errors import ConfigurationError
+from tests.pipeline.brokers import Broker
+from tests.pipeline.brokers import running as running_broker
+from tests.pipeline.kafkas import DEADLINE, Topics
 from tests.pipeline.pipelines import started, until_said
 
 EMBEDDED = ("--broker", "embedded", "--kafka", "embedded")
@@ -44,6 +57,105 @@ def test_with_nothing_but_pip_everything_that_is_simulated_is_stored_and_the_boo
     assert (duplicates, missing) == (0, 0)
     assert "The books balance" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_given_services_are_used_as_they_are_and_what_kafka_held_before_is_stored_too(
+    kafka: LocalKafka, tmp_path: Path
+) -> None:
+    topics = Topics(kafka)
+    device = "f2-e4fd45f654be"
+    topic = f"cmnd/{device}/sensor-mode/J3/sensor-3"
+    held = [encode_raw(topic=topic, device_id=device, payload=b"1", arrived=1.7e9 + number) for number in range(3000)]
+    topics.write(topics.raw, [(device.encode(), value) for value in held])
+    log = tmp_path / "up.log"
+    with (
+        running_broker(Broker(tmp_path / "mosquitto")) as broker,
+        temporary_folder() as folder,
+        running(LocalPostgres(folder=folder / "data", durable=False)) as postgres,
+    ):
+        env = given(broker, topics, postgres)
+        process = started("up", "--simulate", "2", "--rate", "100", "--duration", "2", env=env, log=log)
+        code = process.wait(2 * DEADLINE)
+    said = log.read_text(encoding="utf-8")
+    assert code == 0, said
+    where = f"127.0.0.1:{env['POSTGRES_PORT']}, as POSTGRES_HOST says"
+    assert said.startswith(
+        f"broker        127.0.0.1:{broker.port}, as MQTT_HOST says\n"
+        f"Kafka         {kafka.bootstrap}, as KAFKA_BOOTSTRAP_SERVERS says\n"
+        f"parameters    {where}\nmeasurements  {where}\n\n"
+    )
+    (total,) = [line.split() for line in said.splitlines() if line.startswith("all 3 ")]
+    published, stored, *others = [int(number.replace(",", "")) for number in total[2:]]
+    assert published == stored > len(held)
+    assert others == [0, 0, 0]
+
+
+def given(broker: Broker, topics: Topics, postgres: LocalPostgres) -> dict[str, str]:
+    """Return the environment that leads to services."""
+    where = postgres.connection()
+    return {
+        "MQTT_HOST": "127.0.0.1",
+        "MQTT_PORT": str(broker.port),
+        "KAFKA_BOOTSTRAP_SERVERS": topics.server.bootstrap,
+        "KAFKA_RAW_TOPIC": topics.raw,
+        "KAFKA_DECODED_TOPIC": topics.decoded,
+        "POSTGRES_HOST": str(where["host"]),
+        "POSTGRES_PORT": str(where["port"]),
+        "POSTGRES_PASSWORD": str(where["password"]),
+    }
+
+
+def test_what_kafka_held_before_is_not_taken_for_what_has_come_since() -> None:
+    behind = {"bridge": Numbers(received=5, forwarded=5), "sink": Numbers(received=9, forwarded=9)}
+    assert not _arrived(behind | {"processor": Numbers(received=9, forwarded=9, lag=5)}, 5)
+    assert _arrived(behind | {"processor": Numbers(received=9, forwarded=9)}, 5)
+
+
+def test_a_given_broker_that_is_away_is_said_at_once() -> None:
+    port = str(free_port())
+    said = CliRunner().invoke(cli, ["up"], env={"MQTT_HOST": "127.0.0.1", "MQTT_PORT": port})
+    assert str(said.exception) == (
+        f"the broker 127.0.0.1:{port} cannot be reached: Connection refused; "
+        "start it, or unset MQTT_HOST to have one started here"
+    )
+
+
+OTHERS = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        (OTHERS, "set POSTGRES_HOST, or KAFKA_RAW_TOPIC and KAFKA_DECODED_TOPIC to topics of your own"),
+        (OTHERS | {"KAFKA_RAW_TOPIC": "mine"}, "records of others would be decoded without their parameters"),
+        ({"MQTT_HOST": "127.0.0.1", "MQTT_SHARE": "bridges"}, "set KAFKA_BOOTSTRAP_SERVERS, or unset MQTT_SHARE"),
+    ],
+)
+def test_nothing_is_taken_from_a_pipeline_that_runs_already(env: dict[str, str], said: str) -> None:
+    found = CliRunner().invoke(cli, ["up"], env=env)
+    assert isinstance(found.exception, ConfigurationError)
+    assert said in str(found.exception)
+
+
+def test_with_topics_of_its_own_a_given_kafka_is_used_without_a_given_database() -> None:
+    env = OTHERS | {"KAFKA_RAW_TOPIC": "mine", "KAFKA_DECODED_TOPIC": "mine-too"}
+    _spare_others(Settings.load(env), own_broker=False, own_kafka=False)
+    _spare_others(Settings.load(OTHERS), own_broker=False, own_kafka=True)
+
+
+def test_at_a_given_broker_it_has_a_session_of_its_own_that_does_not_stay(tmp_path: Path) -> None:
+    with running_broker(Broker(tmp_path / "mosquitto")) as broker, ExitStack() as stack:
+        env = {"MQTT_HOST": "127.0.0.1", "MQTT_PORT": str(broker.port)}
+        made, named = (Services(Settings.load(env | more)) for more in ({}, {"MQTT_CLIENT_ID": "mine"}))
+        _add_broker(made, stack, None)
+        _add_broker(named, stack, None)
+    assert made.settings.mqtt.client_id.startswith("iot2mqtt-up-")
+    assert (named.settings.mqtt.client_id, named.expiry) == ("mine", NEVER)
+    connecting = connect(
+        version=5, client_id="", keepalive=60, username=None, password=None, window=1, expiry=made.expiry
+    )
+    assert b"\x11\x00\x00\x00\x3c" in connecting
 
 
 @pytest.mark.slow

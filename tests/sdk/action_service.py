@@ -6,6 +6,7 @@ import re
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,21 +89,45 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
+        self._said: list[str] = []
+        self._heard = 0
+        self._news = threading.Condition()
+        # A pipe that nobody reads would be full after some dozens of requests, and stop the server.
+        self._listening = threading.Thread(target=self._listen)
+        self._listening.start()
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:(\d+)$", process.stdout.readline().strip())
         assert found is not None
         self.port = int(found[1])
 
-    def wait_for_log(self, words: str) -> None:
+    def _listen(self) -> None:
         assert self.process.stderr is not None
-        assert any(words in line for line in self.process.stderr)
+        for line in self.process.stderr:
+            with self._news:
+                self._said.append(line)
+                self._news.notify_all()
+
+    def wait_for_log(self, words: str) -> None:
+        """Wait for a line after those that were waited for before."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._found(words), SECONDS), self._said
+
+    def _found(self, words: str) -> bool:
+        place = next((at for at, line in enumerate(self._said) if at >= self._heard and words in line), None)
+        self._heard = self._heard if place is None else place + 1
+        return place is not None
 
     def stop(self) -> str:
         """Stop it with SIGTERM; return its log."""
+        self.end()
+        assert self.process.returncode == 0, self._said
+        return "".join(self._said)
+
+    def end(self) -> None:
+        """Stop it, however it ends."""
         self.process.terminate()
-        _, log = self.process.communicate(timeout=SECONDS)
-        assert self.process.returncode == 0, log
-        return log
+        self.process.wait(SECONDS)
+        self._listening.join(SECONDS)
 
 
 @contextmanager
@@ -110,11 +135,11 @@ def serving(connectors: Path, *arguments: str, **variables: str) -> Generator[Se
     command = [IOT2MQTT, "action-server", "--port", "0", "--connectors", str(connectors), *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **variables}) as process:
+        server = Server(process)
         try:
-            yield Server(process)
+            yield server
         finally:
-            process.terminate()
-            process.communicate(timeout=SECONDS)
+            server.end()
 
 
 def line_of(pipe: Path) -> str:

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from iot2mqtt_sdk import action_runner
 from iot2mqtt_sdk.action_runner import Stop, UnknownToolError, load_tool, resolve_tool, run_action, run_tool
 from iot2mqtt_sdk.errors import ConfigurationError
 
@@ -370,3 +372,19 @@ def test_a_setup_json_without_tools_is_refused_by_its_path(tmp_path: Path, text:
 
     with pytest.raises(ConfigurationError, match=r"setup\.json (cannot be read|is malformed)"):
         load_tool(tmp_path, "look")
+
+
+def test_a_signal_that_comes_while_a_script_is_started_leaves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun = action_runner._start, []
+
+    def interrupted(*arguments: Any) -> subprocess.Popen[bytes]:
+        begun.append(start(*arguments))
+        os.kill(os.getpid(), signal.SIGINT)
+        return begun[0]
+
+    monkeypatch.setattr(action_runner, "_start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(script(tmp_path, "sleep.sh", "#!/bin/sh\nexec sleep 60\n"))
+    assert begun[0].poll() is not None

@@ -180,10 +180,10 @@ def test_invented_names_fill_no_memory(workshop: Workshop, seen: Recorder, caplo
             seen.publish(f"devices/invented{number}/get", b"", qos=0)
             seen.publish(f"groups/invented{number}/cmd", {"values": {}}, qos=0)
         seen.command("good", {})
-        with seen._news:
-            seen.all.clear()
 
     def kept() -> int:
+        with seen._news:
+            seen.all.clear()
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
@@ -191,9 +191,11 @@ def test_invented_names_fill_no_memory(workshop: Workshop, seen: Recorder, caplo
     tracemalloc.start()
     try:
         flood(400)
+        # What the broker has not acknowledged yet is kept, and goes; what is kept for each name stays.
+        wait_until(lambda: kept() < 300_000)
         before = kept()
         flood(400)
-        assert kept() - before < 150_000
+        wait_until(lambda: kept() - before < 80_000)
     finally:
         tracemalloc.stop()
 

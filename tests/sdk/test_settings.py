@@ -69,6 +69,13 @@ def test_empty_variables_count_as_unset() -> None:
     assert load(dict.fromkeys(names + more, "")) == Settings()
 
 
+@pytest.mark.parametrize("name", ["MQTT_CA_CERTS", "MQTT_CERTFILE", "MQTT_KEYFILE"])
+def test_whoever_names_a_file_for_tls_sends_nothing_in_clear(name: str) -> None:
+    assert load({name: "/a/file.pem"}).tls
+    with pytest.raises(ConfigurationError, match=f"^{name} .*MQTT_TLS=false"):
+        load({name: "/a/file.pem", "MQTT_TLS": "false"})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -274,7 +274,7 @@ def test_every_interleaving_of_events_leaves_the_clauses_intact(
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=12,
             deadline=None,
             database=None,

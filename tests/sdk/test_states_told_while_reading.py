@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from iot2mqtt_sdk import BaseConnector
+import pytest
+
+from iot2mqtt_sdk import BaseConnector, MQTTClient
 from iot2mqtt_sdk.testing import Harness
 
 
@@ -30,3 +32,38 @@ def test_the_next_reading_counts_again() -> None:
         lamp.connector.pushes = False
         lamp.poll()
         assert lamp.state("lamp") == {"level": 1}
+
+
+class Read(BaseConnector):
+    """Its device is only read, and may answer nonsense."""
+
+    answer: Any = 1
+
+    def get_device_state(self, device_id: str, device_config: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return {"level": self.answer}
+
+
+def test_a_device_is_online_for_whoever_sees_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    published, online = MQTTClient.publish_state, []
+
+    def seen(client: MQTTClient, device_id: str, state: Mapping[str, Any]) -> None:
+        published(client, device_id, state)
+        online.append(connector.devices[device_id]["online"])
+
+    with Harness(Read, devices=[{"device_id": "lamp"}]) as lamp:
+        connector = lamp.connector
+        monkeypatch.setattr(MQTTClient, "publish_state", seen)
+        connector.publish_failure("lamp", "the cable is cut")
+        connector.publish_state("lamp", {"level": 3})
+        connector.publish_failure("lamp", "the cable is cut")
+        while len(online) < 2:
+            lamp.poll()  # some are left out after a failure
+    assert online == [True, True]
+
+
+def test_a_state_that_cannot_be_published_makes_no_device_online() -> None:
+    with Harness(Read, devices=[{"device_id": "lamp"}]) as lamp:
+        lamp.connector.publish_failure("lamp", "the cable is cut")
+        lamp.connector.answer = object()
+        lamp.poll()
+        assert not lamp.connector.devices["lamp"]["online"]

@@ -22,6 +22,8 @@ from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.view import View, strict_json
 
 DEFAULT_BASE = "IoT2mqtt"
+DEFAULT_INTERVAL = 10.0
+"""update_interval in seconds where the instance file has none."""
 LONGEST_INTERVAL = 15.0
 """Seconds of update_interval up to which the regularity of polling is judged: that takes six of them."""
 RARE_INTERVAL = 60.0
@@ -41,6 +43,8 @@ FILES = ("FILE-01", "FILE-03")
 ROUGH = ("CMD-08", "CMD-10", "CMD-11", "CMD-12")
 OUTSIDE = frozenset(f"I2M-{name}" for name in (*BOOT, *SAID, *COMMANDED, *ASKED, *POLLED, *GROUPED, *FILES, *ROUGH))
 """Clauses that can be judged by what everybody on the broker sees, or by the connector's files."""
+WELCOME = {"I2M-CMD-02": {"bursts"}}
+"""Scenarios that say more on a clause which can be judged without them."""
 GENTLE = ("boot", "commands", "files", "refusals", "staleness")
 
 
@@ -59,7 +63,9 @@ class Attached:
         self._target = target
         self._declaration = declaration
         self._rough = rough
-        self._interval = float(declaration.instance.get("update_interval", EVENT_DRIVEN))
+        usual = DEFAULT_INTERVAL if declaration.reporting == "polling" else None
+        interval = declaration.instance.get("update_interval", usual)
+        self._interval = EVENT_DRIVEN if interval is None else float(interval)
         # There is but one connector, whatever scenarios want to be played at the same time.
         self._turn = asyncio.Lock()
 
@@ -188,7 +194,7 @@ def why_not(clause: str, missing: set[str]) -> str | None:
     if clause not in OUTSIDE:
         return "cannot be judged when attached: it takes the connector's own connection, or a launch of its own"
     # What is said must have its form in all scenarios that there are.
-    lacking = missing - {"get"} if clause.removeprefix("I2M-") in SAID else missing
+    lacking = missing - {"get"} if clause.removeprefix("I2M-") in SAID else missing - WELCOME.get(clause, set())
     rare = f"an update_interval of {RARE_INTERVAL:.0f} s or more, so that the state of a poll is no answer"
     reasons = {
         "fuzz": "cannot be judged when attached without --iot2mqtt-rough: it takes strange payloads",

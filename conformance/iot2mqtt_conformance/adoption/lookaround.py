@@ -73,7 +73,7 @@ def look(folder: Path, command: str | None = None) -> Found:
         raise AdoptionError(f"{folder} is not a folder: name the one that holds the connector")
     instance, *others = _instances(folder)
     document = _instance(folder / instance)
-    words, why = (tuple(shlex.split(command)), "--command") if command else _program(folder)
+    words, why = (words_of(command, "--command"), "--command") if command else _program(folder)
     setup, manifest = _object(folder / "setup.json"), _object(folder / "manifest.json")
     name = document.get("connector_type") or (manifest or {}).get("domain")
     return Found(
@@ -88,6 +88,18 @@ def look(folder: Path, command: str | None = None) -> Found:
         manifest=manifest is not None,
         tools=tuple(setup.get("tools") or {}) if setup else (),
     )
+
+
+def words_of(command: str, option: str) -> tuple[str, ...]:
+    """Return the words of a command line.
+
+    Raises:
+        AdoptionError: A quotation in it does not end.
+    """
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise AdoptionError(f"{option} is no command line: {error} in {command!r}") from None
 
 
 def _instances(folder: Path) -> list[str]:
@@ -165,10 +177,10 @@ def _node(folder: Path) -> Programs:
     if package is None:
         return
     scripts = package.get("scripts")
-    start = shlex.split(str(scripts.get("start", ""))) if isinstance(scripts, dict) else []
-    if start[:1] == ["node"]:
+    start = words_of(str(scripts.get("start", "")), "package.json's start") if isinstance(scripts, dict) else ()
+    if start[:1] == ("node",):
         # npm between the suite and the program would take the signals.
-        yield tuple(start), "package.json (scripts.start)"
+        yield start, "package.json (scripts.start)"
     for name in (package.get("main"), "index.js", "main.js"):
         if isinstance(name, str) and (folder / name).is_file():
             yield ("node", name), "package.json"

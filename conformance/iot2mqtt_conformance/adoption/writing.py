@@ -3,11 +3,10 @@
 import json
 import math
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from iot2mqtt_conformance.adoption.lookaround import Found
+from iot2mqtt_conformance.adoption.lookaround import Found, words_of
 from iot2mqtt_conformance.adoption.observed import Observed
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -159,7 +158,7 @@ def _shown(state: Mapping[str, Any]) -> str:
 def _peripherals(found: Found, peripheral: str | None) -> Iterator[str]:
     if peripheral is not None:
         yield "[[peripherals]]  # started before the connector"
-        yield f"command = {quoted(shlex.split(peripheral))}"
+        yield f"command = {quoted(list(words_of(peripheral, '--peripheral')))}"
         yield 'ready = "tcp:{port}"'
     elif found.needs_a_device:
         yield f"# {found.instance} leaves a port to a simulated device, which has to be started before the connector."

@@ -21,6 +21,8 @@ SAME = ("good", "again", "overlap")
 STOPPED = 2.0
 """Seconds from SIGTERM to the end (I2M-ACT-06)."""
 SHOWN = 160
+LONG_NAME = 4
+"""Letters from which on words that begin like a name are taken for it."""
 SHORTEST = 4
 """A shorter secret may stand in an answer by chance."""
 
@@ -186,15 +188,21 @@ def _unnamed(view: View, call: Record, message: str) -> str | None:
     """Say why a message does not name what is wrong, or None where it does."""
     if call.data["case"] == "mistyped":
         name = call.data["field"]
-        return None if _plain(name) in _plain(message) else f"which does not name `{name}`"
+        return None if _names(message, name) else f"which does not name `{name}`"
     # Taking what cannot be read for no inputs at all is the mistake that this clause is about.
     tool = call.data["tool"]
     empty = [_fault(r).get("message") for r in _calls(view, "nothing") if r.data["tool"] == tool]
     return "as if a well-formed envelope had no inputs" if message in empty else None
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"[\W_]", "", text).lower()
+def _names(message: str, name: str) -> bool:
+    """Whether a message has the name of an input as a word, in whatever way it is written: `id` is not in `valid`.
+
+    A longer name may be the beginning of a word: languages there are that put words together.
+    """
+    letters = r"[\W_]*".join(map(re.escape, re.sub(r"[\W_]", "", name).lower()))
+    end = "" if len(name) >= LONG_NAME else "(?![a-z0-9])"
+    return re.search(f"(?<![a-z0-9]){letters}{end}", message.lower()) is not None
 
 
 @judges("I2M-ACT-05", "actions")
@@ -261,7 +269,7 @@ def secrets_stay_hidden(view: View, _declaration: Declaration) -> Verdict:
 
 def _texts_of(call: Record) -> Iterator[tuple[str, str]]:
     """Yield the values of a call's secret inputs, with the inputs' names."""
-    inputs = call.data.get("input", {})
+    inputs = {**call.data.get("input", {}), **call.data.get("markers", {})}
     for name in call.data["secret_names"]:
         for text in _leaves(inputs.get(name)):
             if len(text) >= SHORTEST:

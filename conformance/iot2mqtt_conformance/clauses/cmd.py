@@ -3,7 +3,16 @@
 import json
 from typing import Any
 
-from iot2mqtt_conformance.clauses.commanded import first_response, never_online, next_send, responses, same, showing
+from iot2mqtt_conformance.clauses.commanded import (
+    answered_again,
+    first_response,
+    never_online,
+    next_send,
+    responses,
+    same,
+    showing,
+    unasked,
+)
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.clauses.saying import excerpt
 from iot2mqtt_conformance.contract import schema_fault
@@ -13,10 +22,16 @@ from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
 from iot2mqtt_conformance.view import NOT_JSON, Publication, Run, View
 
+COMMANDED = ("refusals", "bursts", "trouble")
+"""Scenarios whose commands are counted too: those that are refused, many at once, and those that take their time."""
+
+ELSEWHERE = ("staleness", "refusals")
+"""Scenarios in which commands are refused, some of them without an id: who refuses answers from another place."""
+
 
 @judges("I2M-CMD-01", "commands")
 def commands_are_executed(view: View, _declaration: Declaration) -> Verdict:
-    """Each declared writable value is shown by a state that follows the command."""
+    """Each declared writable value is shown by a state that follows the command, and by one that is asked for then."""
     run = view.run("commands")
     sent = run.sent("writable") if run else []
     if run is None or not sent:
@@ -29,7 +44,31 @@ def commands_are_executed(view: View, _declaration: Declaration) -> Verdict:
             if shown is None:
                 return _unexecuted(run, record, name, value)
             evidence += [record, shown.record]
+            gone = _gone(run, record, name, value)
+            if gone is not None:
+                return gone
     return passed(evidence)
+
+
+def _gone(run: Run, sent: Record, name: str, value: Any) -> Verdict | None:
+    """Return the failure where a value was shown after its command, and by no state that was asked for then.
+
+    Whether a question is answered at all is the affair of I2M-GET-01.
+    """
+    device = sent.data["device"]
+    later = [r for r in run.steps("send") if r.i > sent.i]
+    end = next((r.i for r in later if r.data["probe"] != "writable_seen"), run.records[-1].i + 1)
+    asked = [r for r in later if r.i < end]
+    states = [p for p in run.states(device) if asked and asked[0].i < p.record.i < end]
+    if not states or showing(states, name, value, after=asked[0].i, before=end) is not None:
+        return None
+    return failed(
+        f"{name} = {json.dumps(value)} on devices/{device}/state after it was asked for, as the command"
+        f" {json.dumps(sent.data['values'])} that was sent at {sent.t:.1f} s says",
+        f"the last of {len(states)} after {len(asked)} questions: {excerpt(states[-1])}",
+        at=[sent, asked[0], states[-1].record],
+        hint="send the value to the device, and publish what the device then has, not what was commanded",
+    )
 
 
 def _unexecuted(run: Run, sent: Record, name: str, value: Any) -> Verdict:
@@ -54,9 +93,9 @@ def _unexecuted(run: Run, sent: Record, name: str, value: Any) -> Verdict:
     )
 
 
-@judges("I2M-CMD-02", "commands")
+@judges("I2M-CMD-02", "commands", *COMMANDED)
 def one_response_to_each_id(view: View, _declaration: Declaration) -> Verdict:
-    """Exactly one response of the right form, not retained, to each command with an id."""
+    """Exactly one response of the right form, not retained, to each command with an id; never two to any."""
     run = view.run("commands")
     if run is None:
         return never_online()
@@ -80,10 +119,11 @@ def one_response_to_each_id(view: View, _declaration: Declaration) -> Verdict:
                 expected, "a retained response", at=[record, answer.record], hint="publish responses with retain off"
             )
         evidence += [record, answer.record]
-    return passed(evidence)
+    runs = [run, *(other for scenario in COMMANDED for other in view.runs(scenario))]
+    return next(filter(None, map(answered_again, runs)), None) or passed(evidence)
 
 
-@judges("I2M-CMD-03", "commands")
+@judges("I2M-CMD-03", "commands", *ELSEWHERE)
 def no_response_without_an_id(view: View, _declaration: Declaration) -> Verdict:
     """Executed, and silent: the response to a later command proves it."""
     run = view.run("commands")
@@ -106,7 +146,8 @@ def no_response_without_an_id(view: View, _declaration: Declaration) -> Verdict:
     ]
     if stray:
         return failed("no response to a command without an id", f"{stray[0].text}", at=[*sent, stray[0].record])
-    return passed([*evidence, answer.record])
+    runs = [run, *(other for scenario in ELSEWHERE for other in view.runs(scenario))]
+    return next(filter(None, map(unasked, runs)), None) or passed([*evidence, answer.record])
 
 
 @judges("I2M-CMD-04", "staleness")

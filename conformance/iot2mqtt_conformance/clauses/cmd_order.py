@@ -1,6 +1,7 @@
 """I2M-CMD-10 to 13: many commands at once, commands that arrive again, and commands that were kept."""
 
 from iot2mqtt_conformance.clauses.commanded import (
+    deliveries,
     first_after,
     first_response,
     never_online,
@@ -36,20 +37,9 @@ def commands_take_effect_in_order(view: View, _declaration: Declaration) -> Verd
     return passed(evidence)
 
 
-def _arrived(run: Run, device: str, orders: dict[str, Record]) -> list[str]:
-    """Return the ids in the order in which the connector was given the commands."""
-    topic = f"{run.facts['root']}/devices/{device}/cmd"
-    ids = []
-    for record in run.packets("PUBLISH", "b2c"):
-        command = strict_json(record.data.get("payload", "")) if record.data["topic"] == topic else None
-        if isinstance(command, dict) and command.get("id") in orders and command["id"] not in ids:
-            ids.append(command["id"])
-    return ids
-
-
 def _in_order(run: Run, device: str, orders: dict[str, Record]) -> Verdict | list[Record]:
     """Return the evidence that one device's commands took effect in order, or the failure."""
-    order = _arrived(run, device, orders)
+    order = [known for known in deliveries(run, f"devices/{device}/cmd") if known in orders]
     answers = [p for command_id in order if (p := first_response(run, command_id)) is not None]
     expected = f"{len(order)} commands for {device} to take effect in the order in which they were sent"
     if not answers:
@@ -72,10 +62,11 @@ def _in_order(run: Run, device: str, orders: dict[str, Record]) -> Verdict | lis
     if not states:
         return failed(f"a state of {device} after the commands", "none", at=[done[-1].record])
     seen = states[-1]
-    if not same(seen.shown(last["property"]), last["value"]):
+    name, shown = last["property"], seen.shown(last["property"])
+    if not same(shown, last["value"]):
         return failed(
-            f"{expected}: {last['name']} = {last['value']!r}, as the last of them asked",
-            f"{last['name']} = {seen.shown(last['name'])!r}",
+            f"{expected}: {name} = {last['value']!r}, as the last of them asked",
+            f"a state without {name}" if shown is NOT_JSON else f"{name} = {shown!r}",
             at=[orders[last["id"]], done[-1].record, seen.record],
         )
     return [*(p.record for p in answers), seen.record]

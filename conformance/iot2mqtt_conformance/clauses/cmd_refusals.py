@@ -2,6 +2,7 @@
 
 from iot2mqtt_conformance.clauses.commanded import (
     first_after,
+    never_heard,
     never_online,
     refusal,
     responses,
@@ -16,7 +17,7 @@ from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.names import DISABLED, STRANGE
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
-from iot2mqtt_conformance.view import NOT_JSON, Run, View
+from iot2mqtt_conformance.view import NOT_JSON, Publication, Run, View
 
 KINDS = {
     "refused_stale": "stale_command",
@@ -26,6 +27,8 @@ KINDS = {
     "unreadable": "invalid_command",
 }
 """The code of each kind of refusal, by the beginning of the probe's name."""
+UNREAD = "unreadable_overflow"
+"""A command with a number that many a JSON parser cannot hold, and then it has not read the id either."""
 
 
 @judges("I2M-CMD-05", "refusals")
@@ -43,14 +46,24 @@ def every_refusal_says_why(view: View, declaration: Declaration) -> Verdict:
         if DISABLED not in run.configured and "device_disabled" in codes:
             # A connector that runs already knows nothing of the suite's own disabled device.
             codes = (*codes, "unknown_device")
+        seen.update(codes)
+        if _may_be_silent(run, sent):
+            continue
         answer = refusal(run, sent, codes)
         if isinstance(answer, Verdict):
             return answer
-        seen.update(codes)
         evidence += [sent, answer.record]
     if not {*KINDS.values(), "unsupported_property"} <= seen:
         return stopped_short(run, "refusals_end") or failed("one command of each refused kind", "some were not sent")
     return passed(evidence)
+
+
+def _may_be_silent(run: Run, sent: Record) -> bool:
+    """Whether a refused command without a response is one whose id the connector may not know."""
+    if responses(run, sent.data["id"]):
+        return False
+    stranger = sent.data["probe"] in ("refused_unknown", "refused_disabled")
+    return sent.data["probe"] == UNREAD or (stranger and never_heard(run, sent))
 
 
 def _codes(sent: Record, declaration: Declaration) -> tuple[str, ...] | None:
@@ -163,15 +176,21 @@ def _unchanged(run: Run, device: str, declaration: Declaration) -> Verdict | lis
     for state in run.states(device):
         if not before.record.i < state.record.i <= after.record.i:
             continue
-        name = next((n for n in sorted(names) if not same(state.shown(n), before.shown(n))), None)
+        changed = [n for n in sorted(names) if not same(state.shown(n), before.shown(n))]
+        # What can only be read may change by itself, but not to what was sent.
+        name = next((n for n in changed if n in writable or _causes(sent, n, state)), None)
         if name is not None:
             was = "none" if before.shown(name) is NOT_JSON else repr(before.shown(name))
             now = "none" if state.shown(name) is NOT_JSON else repr(state.shown(name))
-            cause = [r for r in sent if name in r.data["values"] and same(r.data["values"][name], state.shown(name))]
             return failed(
                 f"{device} unchanged by values that it cannot take: {name} = {was}",
                 f"{name} = {now}",
-                at=[before.record, *cause[:1], state.record],
+                at=[before.record, *_causes(sent, name, state)[:1], state.record],
                 hint="check all values of a command before the first of them is set",
             )
     return [before.record, after.record]
+
+
+def _causes(sent: list[Record], name: str, state: Publication) -> list[Record]:
+    """Return the commands that asked for the value that a state shows."""
+    return [r for r in sent if name in r.data["values"] and same(r.data["values"][name], state.shown(name))]

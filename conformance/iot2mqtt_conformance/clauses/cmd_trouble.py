@@ -1,32 +1,48 @@
 """I2M-CMD-14 to 16: devices that fail, and devices that do not answer."""
 
-from iot2mqtt_conformance.clauses.commanded import first_response, refusal, responses, status_of, stopped_short
+from iot2mqtt_conformance.clauses.commanded import (
+    deliveries,
+    first_response,
+    refusal,
+    responses,
+    status_of,
+    stopped_short,
+)
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.clauses.striking import Strike, slack, strike
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.names import COMMAND_TIMEOUT, HELD_UP
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Outcome, Verdict, failed, passed
-from iot2mqtt_conformance.view import Run, View, strict_json
+from iot2mqtt_conformance.view import Run, View
 
 GRACE = 0.5
 """Seconds after its limit in which a command must have been answered."""
 
+EARLY = 0.1
+"""Seconds by which a command may be given up before its limit."""
+
 
 def _delivered(run: Run, sent: Record) -> Record:
     """Return when the connector was given a command; where the wire does not say, when it was sent."""
-    topic = f"{run.facts['root']}/{sent.data['suffix']}"
-    for record in run.packets("PUBLISH", "b2c"):
-        command = strict_json(record.data.get("payload", "")) if record.data["topic"] == topic else None
-        if isinstance(command, dict) and command.get("id") == sent.data["id"]:
-            return record
-    return sent
+    return deliveries(run, sent.data["suffix"]).get(sent.data["id"], sent)
 
 
 def _trouble(view: View, declaration: Declaration, scenario: str, stimulus: str) -> Strike | Verdict:
-    """Return what a stimulus did; a connector that takes no commands is not asked."""
-    reason = declaration.missing_need("commands")
+    """Return what a stimulus did; a connector that takes no commands is not asked, nor a device that takes none."""
+    reason = declaration.missing_need("commands") or _nothing_to_command(declaration, scenario, stimulus)
     return Verdict(Outcome.NOT_APPLICABLE, seen=reason) if reason else strike(view, scenario, stimulus)
+
+
+def _nothing_to_command(declaration: Declaration, scenario: str, stimulus: str) -> str | None:
+    """Return why no command can be sent to the device in trouble, or to another one beside it; None where it can."""
+    if stimulus not in declaration.stimuli:
+        return None
+    struck = declaration.struck(stimulus)
+    able = {device.id for device in declaration.devices if declaration.switch_of(device)}
+    if struck not in able:
+        return f"{struck}, which {stimulus} acts on, is not declared with two values of a writable property"
+    return f"no device but {struck} can be commanded" if scenario == "trouble.beside" and able == {struck} else None
 
 
 def _sent(found: Strike, probe: str) -> Record | Verdict:
@@ -63,6 +79,15 @@ def the_timeout_bounds_a_command(view: View, declaration: Declaration) -> Verdic
             f"it came after {took * 1000:.0f} ms (with this machine and connection, {limit * 1000:.0f} ms are allowed)",
             at=[given, answer.record],
             hint="watch the time of a command beside what carries it out, not after it",
+        )
+    # Whoever reckons from the command's own timestamp begins a little before it is delivered.
+    early = answer.record.t - sent.t
+    if early < COMMAND_TIMEOUT / 1000 - EARLY:
+        return failed(
+            f"a response with the code timeout once the timeout of {COMMAND_TIMEOUT} ms is over",
+            f"it came {early * 1000:.0f} ms after the command",
+            at=[sent, given, answer.record],
+            hint="let a command have the time that its `timeout` gives it, whatever the device's own limit is",
         )
     return passed([given, answer.record])
 

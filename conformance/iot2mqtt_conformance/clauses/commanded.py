@@ -1,12 +1,13 @@
 """What the judges of commands look for in a launch."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from iot2mqtt_conformance.contract import schema_fault
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed
-from iot2mqtt_conformance.view import Publication, Run
+from iot2mqtt_conformance.view import Publication, Run, strict_json
 
 
 def same(left: Any, right: Any) -> bool:
@@ -41,6 +42,22 @@ def first_after(run: Run, device: str, asked: Record) -> Publication | None:
     return next((p for p in run.states(device) if p.record.i > asked.i), None)
 
 
+def deliveries(run: Run, suffix: str) -> dict[str, Record]:
+    """Return when the connector was first given each command of a topic, by their ids and in this order."""
+    topic, found = f"{run.facts['root']}/{suffix}", dict[str, Record]()
+    for record in run.packets("PUBLISH", "b2c"):
+        command = strict_json(record.data.get("payload", "")) if record.data["topic"] == topic else None
+        if isinstance(command, dict) and isinstance(command.get("id"), str):
+            found.setdefault(command["id"], record)
+    return found
+
+
+def never_heard(run: Run, sent: Record) -> bool:
+    """Whether the broker has kept a command from the connector, for it subscribes to nothing that covers it."""
+    others = run.packets("PUBLISH", "b2c")
+    return bool(others) and sent.data["id"] not in deliveries(run, sent.data["suffix"])
+
+
 def responses(run: Run, command_id: str) -> list[Publication]:
     """Return what was published on response topics with the id of a command, each delivered once."""
     return [p for p in run.publications if _responds(p) and p.value.get("cmd_id") == command_id]
@@ -55,6 +72,50 @@ def _responds(publication: Publication) -> bool:
 def first_response(run: Run, command_id: str) -> Publication | None:
     """Return the first response to a command."""
     return next(iter(responses(run, command_id)), None)
+
+
+def answered_again(run: Run) -> Verdict | None:
+    """Return the failure where a command for a device got a second response, None where none did.
+
+    A command that the suite itself sends again is left out: what becomes of that is the affair of I2M-CMD-12.
+    """
+    answers: dict[str, list[Publication]] = {}
+    for publication in run.publications:
+        if _responds(publication) and isinstance(publication.value.get("cmd_id"), str):
+            answers.setdefault(publication.value["cmd_id"], []).append(publication)
+    sent = [r for r in run.steps("send") if r.data.get("id") and r.data["suffix"].startswith("devices/")]
+    times = Counter(record.data["id"] for record in sent)
+    for record in sent:
+        command_id, found = record.data["id"], answers.get(record.data["id"], [])
+        if times[command_id] == 1 and len(found) > 1:
+            return failed(
+                f"one response to {command_id} ({record.data['probe'].replace('_', ' ')}) on"
+                f" {record.data['suffix']}/response",
+                f"{len(found)}, the second {found[1].record.t - found[0].record.t:.1f} s after the first:"
+                f" {found[1].text}",
+                at=[record, *(p.record for p in found)],
+                hint="a command is over once it is answered: a device that answers late is told of by its state alone",
+            )
+    return None
+
+
+def unasked(run: Run) -> Verdict | None:
+    """Return the failure where a response names no command that was sent, None where each does."""
+    sent = {record.data.get("id") for record in run.steps("send")}
+    # A connector that runs already may be commanded by others as well.
+    others = bool(run.facts.get("attached"))
+    for publication in filter(_responds, run.publications):
+        named = publication.value.get("cmd_id")
+        unknown = not isinstance(named, str) or named not in sent
+        if named is None or (unknown and not others):
+            before = [r for r in run.steps("send") if r.i < publication.record.i and r.data["suffix"].endswith("/cmd")]
+            return failed(
+                "responses to commands with an id only, where it is refused too",
+                f"{publication.text} on {publication.topic}",
+                at=[*before[-1:], publication.record],
+                hint="look for the id before anything is answered",
+            )
+    return None
 
 
 def status_of(publication: Publication) -> Any:

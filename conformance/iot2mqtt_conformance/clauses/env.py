@@ -198,12 +198,12 @@ def devices_are_those_of_the_configuration(view: View, _declaration: Declaration
     lists = [p for p in boot.published("meta/devices_list") if isinstance(p.value, list)] if boot else []
     if boot is None or not lists:
         return failed("an answer on meta/devices_list", "none")
-    listed = {entry.get("device_id") for entry in lists[-1].value if isinstance(entry, dict)}
+    listed = {str(entry.get("device_id")) for entry in lists[-1].value if isinstance(entry, dict)}
     missing = set(boot.enabled) - {p.levels[1] for p in boot.states()}
     if not set(boot.enabled) <= listed <= set(boot.configured) or missing:
         return failed(
             f"the enabled devices {', '.join(boot.enabled)} in state topics and in devices_list, and no unknown ones",
-            f"devices_list names {sorted(map(str, listed))}; without a state: {sorted(missing) or 'none'}",
+            f"devices_list names {sorted(listed)}; without a state: {sorted(missing) or 'none'}",
             at=[lists[-1].record],
             hint="read ${IOT2MQTT_PATH:-/app}/instances/${INSTANCE_NAME}.json",
         )
@@ -222,8 +222,12 @@ def bad_configuration_ends_the_process(view: View, _declaration: Declaration) ->
         ended = run.first("proc.exit")
         if run.onlines:
             return failed(expected, "`online` was published", at=[run.onlines[0].record])
-        if ended is None:
-            return failed(expected, "the process went on running", hint="check the configuration before connecting")
+        # What waits for ever ends all the same, when the launch is over and it is killed.
+        late = run.steps("timeout", what="the end of the process")
+        if ended is None or late:
+            return failed(
+                expected, "the process went on running", at=late, hint="check the configuration before connecting"
+            )
         if ended.data["code"] == 0:
             return failed(expected, "exit code 0", at=[ended])
         file = f"{run.facts['instance']}.json"

@@ -36,6 +36,8 @@ def messages_of_form(view: View, level: str, schema: str, stimulus: str, declara
         levels = publication.levels
         if levels[:1] != ["devices"] or levels[2:] != [level] or publication.record.data.get("payload_size"):
             continue
+        if publication.clears:  # what an older version has left
+            continue
         fault = (
             schema_fault(schema, publication.value) if isinstance(publication.value, dict) else "it is no JSON object"
         )

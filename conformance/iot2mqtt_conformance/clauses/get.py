@@ -2,6 +2,7 @@
 
 from iot2mqtt_conformance.clauses.pub import moment
 from iot2mqtt_conformance.clauses.registry import judges
+from iot2mqtt_conformance.clauses.striking import says_offline
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.names import UNKNOWN
 from iot2mqtt_conformance.transcript import Record
@@ -45,10 +46,8 @@ def get_is_answered_by_the_whole_state(view: View, _declaration: Declaration) ->
         answer = _answer(run, record)
         if answer is None:
             return failed(expected, "none", at=[record], hint="empty, {} and null all mean the whole state")
-        before = [p for p in run.states(record.data["device"]) if p.record.i < record.i]
-        known = {name for p in before for name in _properties(p) or ()}
         properties = _properties(answer)
-        missing = ["state"] if properties is None else sorted(known - properties)
+        missing = ["state"] if properties is None else sorted(_told(run, record) - properties)
         if missing:
             return failed(f"{expected}, whole", f"it lacks {', '.join(missing)}", at=[record, answer.record])
         # A timestamp that cannot be read is I2M-PUB-03's affair; one of whole seconds may lie before the question.
@@ -68,6 +67,12 @@ def _properties(publication: Publication) -> set[str] | None:
     """Return the names of a state message's properties, or None where it has no object of them."""
     state = publication.value.get("state") if isinstance(publication.value, dict) else None
     return set(state) if isinstance(state, dict) else None
+
+
+def _told(run: Run, asked: Record) -> set[str]:
+    """Return what was told of a device before a question; one that was not reached yet may have said `online` alone."""
+    before = [p for p in run.states(asked.data["device"]) if p.record.i < asked.i and not says_offline(p)]
+    return {name for p in before for name in _properties(p) or ()}
 
 
 def _cached_answers(run: Run, asked: list[Record]) -> Verdict | None:
@@ -127,7 +132,7 @@ def a_part_is_not_retained(view: View, _declaration: Declaration) -> Verdict:
     evidence = []
     for record in asked:
         device = record.data["device"]
-        known = {name for p in run.states(device) if p.record.i < record.i for name in _properties(p) or ()}
+        known = _told(run, record)
         answer = _part(run, record, _known(run, record))
         if answer is None:
             return failed(f"a state of {device} in answer to a get with properties", "none", at=[record])
@@ -154,7 +159,8 @@ def get_of_an_unknown_device_does_nothing(view: View, _declaration: Declaration)
     asked = run.sent("get_unknown") if run else []
     if run is None or not asked:
         return failed("a connector that is online, so that it can be asked", "it did not get so far")
-    stray = next((p for p in run.publications if p.levels[:3] == ["devices", UNKNOWN, "state"]), None)
+    told = (p for p in run.publications if not p.clears)
+    stray = next((p for p in told if p.levels[:3] == ["devices", UNKNOWN, "state"]), None)
     if stray is not None:
         return failed(
             f"no state in answer to a get for {UNKNOWN}, which is not configured",

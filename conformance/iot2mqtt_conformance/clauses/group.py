@@ -2,6 +2,7 @@
 
 from iot2mqtt_conformance.clauses.commanded import (
     first_after,
+    never_heard,
     never_online,
     responses,
     showing,
@@ -110,7 +111,8 @@ def strangers_are_skipped(view: View, _declaration: Declaration) -> Verdict:
 
 def _is_state_of_stranger(publication: Publication) -> bool:
     levels = publication.levels
-    return levels[:1] == ["devices"] and levels[2:3] == ["state"] and levels[1] in (DISABLED, UNKNOWN)
+    told = levels[:1] == ["devices"] and levels[2:3] == ["state"] and not publication.clears
+    return told and levels[1] in (DISABLED, UNKNOWN)
 
 
 def _nothing_changed(run: Run, sent: Record, members: list[str], probe: str) -> Verdict | list[Record]:
@@ -193,6 +195,8 @@ def _answered(run: Run, probe: str, status: str, members: list[str]) -> Verdict 
             "a connector that goes on answering to the end of the scenario", "it did not", at=run.records[-3:]
         )
     order = sent[0]
+    if probe == "group_unknown" and never_heard(run, order):
+        return []
     who = ", ".join(members) or "nobody"
     expected = (
         f"one response to {order.data['id']} on {order.data['suffix']}/response:"
@@ -223,6 +227,9 @@ def _fault(order: Record, answers: list[Publication], status: str, members: list
     good = [device for device, result in results.items() if result["status"] == "success"]
     # Of a partial success it is the failing device alone that has not obeyed.
     right = {"success": len(members), "error": 0, "partial": len(members) - 1}[status]
-    if answer.value["status"] != status or set(results) != set(members) or len(good) != right:
+    # What is refused as a whole, with a reason, was not given to any member.
+    as_a_whole = status == "error" and not results and bool(answer.value.get("error"))
+    told = as_a_whole or (set(results) == set(members) and len(good) == right)
+    if answer.value["status"] != status or not told:
         return f"status {answer.value['status']} and results {results}"
     return None

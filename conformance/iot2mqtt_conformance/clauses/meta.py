@@ -3,14 +3,20 @@
 import json
 from typing import Any
 
+from iot2mqtt_conformance.clauses.commanded import next_send
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.clauses.saying import excerpt
-from iot2mqtt_conformance.clauses.striking import strike
+from iot2mqtt_conformance.clauses.striking import lag, says_offline, strike
 from iot2mqtt_conformance.contract import schema_fault
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
 from iot2mqtt_conformance.view import Publication, Run, View
+
+LATER = ("polling", "reconnect", "restart")
+"""Launches in which the connector is asked after it has been online for a while, or once it is online again."""
+ROUNDED = 1.5
+"""Seconds that an uptime may be too short: one of whole seconds, and a little for the answer's way."""
 
 
 @judges("I2M-META-01", "boot")
@@ -82,9 +88,9 @@ def info_is_true(view: View, declaration: Declaration) -> Verdict:
     return passed(answer.record for answer in answers)
 
 
-@judges("I2M-META-03", "boot")
+@judges("I2M-META-03", "boot", *LATER)
 def uptime_counts_from_the_start(view: View, _declaration: Declaration) -> Verdict:
-    """Uptime is at most the process's age, and grows."""
+    """Uptime is at most the process's age, at least the time since the first `online`, and grows."""
     boot = view.run("boot")
     start = boot.first("proc.start") if boot else None
     answers = [p for p in boot.published("meta/info") if isinstance(p.value, dict)] if boot else []
@@ -103,12 +109,45 @@ def uptime_counts_from_the_start(view: View, _declaration: Declaration) -> Verdi
     if values[-1][1] <= values[0][1]:
         seen = f"{values[0][1]} and, {values[-1][0].record.t - values[0][0].record.t:.1f} s later, {values[-1][1]}"
         return failed("an uptime that grows", seen, at=[values[0][0].record, values[-1][0].record])
-    return passed([start, values[0][0].record, values[-1][0].record])
+    runs = [run for name in ("boot", *LATER) for run in view.runs(name)]
+    too_young = next(filter(None, (_too_young(view, run) for run in runs)), None)
+    return too_young or passed([start, values[0][0].record, values[-1][0].record])
+
+
+def _too_young(view: View, run: Run) -> Verdict | None:
+    """Return the failure of an uptime below the time for which the connector has been online, None where none is."""
+    first = run.onlines[0].record if run.onlines else None
+    for asked in run.steps("send", suffix="meta/request/info"):
+        answer = _oldest(run, asked)
+        if first is None or answer is None or asked.i < first.i:
+            continue
+        record, uptime = answer.record, _seconds(answer)
+        least = record.t - first.t - view.stalled(first, record) - ROUNDED - lag(view)
+        if uptime < least:
+            return failed(
+                f"an uptime of {least:.1f} s at least: it has been online for {record.t - first.t:.1f} s",
+                f"uptime {answer.value.get('uptime')!r}",
+                at=[first, asked, record],
+                hint="count seconds, from the start of the process on: a new connection is no new start",
+            )
+    return None
+
+
+def _oldest(run: Run, asked: Record) -> Publication | None:
+    """Return the answer with the greatest uptime: what waited for a broker that was away may come before it."""
+    answers = [p for p in run.published("meta/info") if asked.i < p.record.i < next_send(run, asked)]
+    return max((p for p in answers if isinstance(p.value, dict)), key=_seconds, default=None)
+
+
+def _seconds(answer: Publication) -> float:
+    """Return the uptime of an answer; what is no number is none."""
+    uptime = answer.value.get("uptime")
+    return uptime if isinstance(uptime, int | float) and not isinstance(uptime, bool) else -1.0
 
 
 @judges("I2M-META-04", "recovering")
 def online_follows_the_device(view: View, declaration: Declaration) -> Verdict:
-    """`online` is true before the failure, false during it and true after it, and always true of the others."""
+    """`online` is true before the failure, false during it and true after it, and stays true of the others."""
     struck = strike(view, "recovering", "device_fails")
     if isinstance(struck, Verdict):
         return struck
@@ -133,7 +172,7 @@ def online_follows_the_device(view: View, declaration: Declaration) -> Verdict:
                 hint="set it by whether the device has answered the last attempts to reach it",
             )
         evidence += [asked[-1], lists[-1].record]
-    return _others_gone(struck.run, struck.others) or passed(evidence)
+    return _others_gone(struck.run, struck.others, _lists(struck.run, "before")[-1]) or passed(evidence)
 
 
 def _lists(run: Run, probe: str) -> list[Publication]:
@@ -150,12 +189,27 @@ def _entry(answer: Publication, device: str) -> dict[str, Any]:
     return next((e for e in entries if isinstance(e, dict) and e.get("device_id") == device), {})
 
 
-def _others_gone(run: Run, others: list[str]) -> Verdict | None:
-    for answer in run.published("meta/devices_list"):
-        gone = next((device for device in others if _entry(answer, device).get("online") is not True), None)
+def _is_online(answer: Publication, device: str) -> bool:
+    return _entry(answer, device).get("online") is True
+
+
+def _others_gone(run: Run, others: list[str], before: Publication) -> Verdict | None:
+    """Return the failure where another device is called offline after it was online, or to the end in spite of a state.
+
+    Args:
+        run: The launch.
+        others: The devices that nothing was done to.
+        before: The last answer before the failure; who has not been reached yet may be offline there.
+    """
+    answers = [p for p in run.published("meta/devices_list") if p.record.i > before.record.i]
+    well = [device for device in others if _is_online(before, device)]
+    reached = {p.levels[1] for p in run.states() if p.record.i < before.record.i and not says_offline(p)}
+    for answer in answers:
+        known = [d for d in others if d in well or (d in reached and answer is answers[-1])]
+        gone = next((device for device in known if not _is_online(answer, device)), None)
         if gone is not None:
             return failed(
-                f"online: true for {gone}, which was well all the time",
+                f"online: true for {gone}, which nothing was done to",
                 f"{_entry(answer, gone).get('online')!r}",
                 at=[answer.record],
             )
@@ -202,5 +256,8 @@ def _harm(run: Run, begin: Record, end: Record) -> tuple[str, Record] | None:
             return f"the process ended with code {record.data['code']}", record
         if record.kind == "conn.close" and not record.data["clean"]:
             return "the connection was lost", record
-    said = next((p for p in run.published("status") if begin.i < p.record.i < end.i), None)
-    return None if said is None else (f"the status {said.text!r}", said.record)
+    # `online` may be said again at any time, but on a new connection it tells that the old one was given up.
+    anew = {r.data["conn"] for r in between if r.kind == "packet" and r.data["type"] == "CONNECT"}
+    said = (p for p in run.published("status") if begin.i < p.record.i < end.i)
+    odd = next((p for p in said if p.text != "online" or p.record.data["conn"] in anew), None)
+    return None if odd is None else (f"the status {odd.text!r}", odd.record)

@@ -12,7 +12,8 @@ from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
 from iot2mqtt_conformance.view import NOT_JSON, Publication, Run, View, matches
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+# The offsets of the contract's schemas; the blank that they take for T is no ISO 8601.
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f+#]")
 
 
@@ -119,10 +120,10 @@ def _is_heard(record: Record) -> bool:
 
 @judges("I2M-PUB-04", "boot", "commands", "get")
 def names_in_topics_are_one_level(view: View, _declaration: Declaration) -> Verdict:
-    """Devices, groups and properties are single clean levels, and those that the configuration knows."""
+    """Devices, groups and properties are single clean levels, and those known; what is only cleared may be others."""
     evidence = []
     for run, publication in view.publications():
-        if publication.suffix is None:
+        if publication.suffix is None or publication.clears:
             continue
         levels = publication.levels
         odd = next((level for level in levels if not level or _CONTROL.search(level)), None)

@@ -9,14 +9,17 @@ from typing import Any
 from iot2mqtt_conformance.clauses.pub import moment
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.clauses.striking import Strike, interval_of, lag, says_offline, slack, strike
+from iot2mqtt_conformance.clauses.unasked import asked, only_asked
 from iot2mqtt_conformance.contract import schema_fault
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.transcript import Record
-from iot2mqtt_conformance.verdict import Verdict, failed, passed
+from iot2mqtt_conformance.verdict import Outcome, Verdict, failed, passed
 from iot2mqtt_conformance.view import NOT_JSON, Publication, View
 
 STALL = 1.0
 """Seconds that one pause of a device may be longer: a machine with other things to do."""
+MOST_DRIFT = 0.25
+"""Seconds that a machine which is behind may add to every pause: beyond them a pause after a long poll looks so."""
 FREEZE = 1.0
 """Seconds that one pause may be longer while another device is slow; a device that hangs for 4 s adds more."""
 NOISE = 0.2
@@ -25,7 +28,7 @@ MOST_LAG = 0.4
 """Seconds that a machine which is behind may add to that: beyond them a device that waits for another looks so."""
 
 
-@judges("I2M-STATE-01", "boot")
+@judges("I2M-STATE-01", "boot", "restart")
 def every_enabled_device_has_a_state(view: View, declaration: Declaration) -> Verdict:
     """After start-up each enabled device's state is published."""
     boot = view.run("boot")
@@ -40,7 +43,7 @@ def every_enabled_device_has_a_state(view: View, declaration: Declaration) -> Ve
             hint="read every enabled device of the instance file right after `online`, and publish its state without"
             " waiting for it to change",
         )
-    return passed(boot.states(d)[0].record for d in declaration.enabled)
+    return only_asked(view, boot) or passed(boot.states(d)[0].record for d in declaration.enabled)
 
 
 @judges("I2M-STATE-02", "boot", "commands", "get")
@@ -82,7 +85,7 @@ def state_is_repeated_in_time(view: View, declaration: Declaration) -> Verdict:
     evidence = []
     for device in run.enabled:
         states = [p for p in run.states(device) if p.record.i > begin[0].i]
-        fault = _rhythm_fault(states, interval, begin[0].data["rounds"])
+        fault = _rhythm_fault(states, interval, begin[0].data["rounds"], view)
         if fault is not None:
             return failed(
                 f"a state of {device} every {interval:g} s, as update_interval says",
@@ -94,18 +97,22 @@ def state_is_repeated_in_time(view: View, declaration: Declaration) -> Verdict:
     return passed(evidence)
 
 
-def _rhythm_fault(states: list[Publication], interval: float, rounds: int) -> tuple[str, list[Record]] | None:
+def _rhythm_fault(
+    states: list[Publication], interval: float, rounds: int, view: View
+) -> tuple[str, list[Record]] | None:
     """Return what is wrong with the times of a device's states, and the records that show it."""
     if len(states) <= rounds:
         return f"{len(states)} states, and then none for longer than that", [p.record for p in states]
     tolerance = max(interval * 0.5, 0.5)
+    longest = interval + tolerance + min(lag(view), MOST_DRIFT)
     gaps = [(later.record.t - earlier.record.t, earlier, later) for earlier, later in pairwise(states)]
-    late = [gap for gap in gaps if gap[0] > interval + tolerance]
-    worst = max(gaps, key=lambda gap: gap[0])
-    if len(late) > 1 or worst[0] > interval + tolerance + STALL:
+    pauses = _pauses([state.record for state in states], view)
+    late = [pause for pause in pauses if pause[0] > longest]
+    worst = max(pauses, key=lambda pause: pause[0])
+    if len(late) > 1 or worst[0] > longest + STALL:
         return (
             f"{len(late)} of {len(gaps)} pauses were too long, the longest {worst[0]:.2f} s",
-            [p.record for p in worst[1:]],
+            list(worst[1:]),
         )
     early = [gap for gap in gaps if gap[0] < interval - tolerance and _content(gap[1]) == _content(gap[2])]
     if 2 * len(early) > len(gaps):
@@ -267,7 +274,7 @@ def states_are_there_again(view: View, declaration: Declaration) -> Verdict:
     limit = interval + max(interval * 0.5, 0.5) + slack(view)
     evidence = [online]
     for device in run.enabled:
-        states = [p for p in run.states(device) if p.record.i > back[0].i]
+        states = [p for p in run.states(device) if back[0].i < p.record.i < asked(run, device)]
         kept = next((p for p in states if p.retain and p.record.t <= online.t + limit), None)
         if kept is None:
             first = states[0] if states else None
@@ -337,6 +344,8 @@ def slow_devices_delay_nobody(view: View, declaration: Declaration) -> Verdict:
     struck, usual = strike(view, "slow", "device_slow"), view.run("polling")
     if isinstance(struck, Verdict):
         return struck
+    if not struck.others:
+        return Verdict(Outcome.NOT_APPLICABLE, seen="no other device is enabled that could be delayed")
     end = struck.run.steps("slow_end")
     begin = usual.steps("rounds") if usual else []
     if usual is None or not begin or not end:
@@ -353,12 +362,13 @@ def slow_devices_delay_nobody(view: View, declaration: Declaration) -> Verdict:
     interval, behind = float(struck.run.facts["interval"]), min(lag(view), MOST_LAG)
     evidence = [struck.end]
     for device in struck.others:
-        before = [gap for gap, *_ in _pauses([p.record for p in usual.states(device) if p.record.i > begin[0].i])]
+        polled = [p.record for p in usual.states(device) if p.record.i > begin[0].i]
+        before = [pause for pause, *_ in _pauses(polled, view)]
         states = [p.record for p in struck.run.states(device) if p.record.i < end[0].i]
         last = [struck.begin, *(r for r in states if r.i < struck.end.i)][-1:]
         if declaration.reporting == "events":
             last = struck.run.sent("urged")[:1]
-        pauses = _pauses([*last, *(r for r in states if r.i > struck.end.i), end[0]])
+        pauses = _pauses([*last, *(r for r in states if r.i > struck.end.i), end[0]], view)
         normal = max(interval, median(before)) if before else interval
         limit = normal * 1.1 + behind
         worst = max(pauses, key=lambda pause: pause[0])
@@ -375,5 +385,7 @@ def slow_devices_delay_nobody(view: View, declaration: Declaration) -> Verdict:
     return passed(evidence)
 
 
-def _pauses(records: list[Record]) -> list[tuple[float, Record, Record]]:
-    return [(later.t - earlier.t, earlier, later) for earlier, later in pairwise(records)]
+def _pauses(records: list[Record], view: View) -> list[tuple[float, Record, Record]]:
+    """Return the seconds between records, without those in which the machine stood still."""
+    pairs = pairwise(records)
+    return [(later.t - earlier.t - view.stalled(earlier, later), earlier, later) for earlier, later in pairs]

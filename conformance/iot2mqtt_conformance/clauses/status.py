@@ -1,5 +1,7 @@
 """I2M-STATUS: status and last will."""
 
+from collections.abc import Collection
+
 from iot2mqtt_conformance.clauses import saying
 from iot2mqtt_conformance.clauses.registry import judges
 from iot2mqtt_conformance.clauses.sub import required
@@ -11,11 +13,15 @@ from iot2mqtt_conformance.view import Run, View, given_up, listening_connections
 
 @judges("I2M-STATUS-01", "boot", "reconnect")
 def connect_carries_the_will(view: View, _declaration: Declaration) -> Verdict:
-    """Every CONNECT has the will: the status topic, `offline`, QoS 1, retained."""
+    """Every CONNECT, but of who only publishes beside another, has it: status topic, `offline`, QoS 1, retained."""
     evidence = []
     for run in view.runs():
         wanted = {"topic": f"{run.facts['root']}/status", "payload": "offline", "qos": 1, "retain": True}
+        listening = listening_connections(run.records)
+        let_off = _further(run, listening) if listening else set()
         for packet in run.packets("CONNECT"):
+            if packet.data["conn"] in let_off:
+                continue
             will = packet.data.get("will")
             seen = {key: will.get(key) for key in wanted} if will else None
             if seen != wanted:
@@ -24,6 +30,17 @@ def connect_carries_the_will(view: View, _declaration: Declaration) -> Verdict:
                 )
             evidence.append(packet)
     return passed(evidence)
+
+
+def _further(run: Run, listening: Collection[int]) -> set[int]:
+    """Return the connections beside a listening one that need no last will."""
+    publishing = {p.data["conn"] for p in run.packets("PUBLISH")}
+    # Elsewhere a connection may be refused, or the launch be over, before it has said anything.
+    return {
+        p.data["conn"]
+        for p in run.packets("CONNECT")
+        if p.data["conn"] not in listening and (run.name != "boot" or p.data["conn"] in publishing)
+    }
 
 
 @judges("I2M-STATUS-02", "boot")
@@ -46,8 +63,9 @@ def online_is_published_retained(view: View, _declaration: Declaration) -> Verdi
 def online_means_ready(view: View, declaration: Declaration) -> Verdict:
     """Before each `online` the subscriptions are acknowledged, and a command sent at once is answered."""
     evidence = []
+    sessions: dict[str, list[str]] = {}
     for run in view.runs():
-        early = _early_online(run, declaration)
+        early = _early_online(run, declaration, sessions)
         if early is not None:
             record, missing = early
             return failed(
@@ -69,8 +87,15 @@ def online_means_ready(view: View, declaration: Declaration) -> Verdict:
     return passed([*evidence, *asked])
 
 
-def _early_online(run: Run, declaration: Declaration) -> tuple[Record, str] | None:
-    """Return the first `online` that comes before a required subscription, and that subscription."""
+def _early_online(run: Run, declaration: Declaration, sessions: dict[str, list[str]]) -> tuple[Record, str] | None:
+    """Return the first `online` that comes before a required subscription, and that subscription.
+
+    Args:
+        run: The launch.
+        declaration: The connector.
+        sessions: The filters of each client in its last connection, of this launch or an earlier one.
+    """
+    clients: dict[int, str] = {}
     asked: dict[tuple[int, int], list[str]] = {}
     held: dict[int, list[str]] = {}
     onlines = {p.record.i for p in run.onlines}
@@ -84,6 +109,13 @@ def _early_online(run: Run, declaration: Declaration) -> tuple[Record, str] | No
             held.pop(data["conn"], None)
         if record.kind != "packet":
             continue
+        if data["type"] == "CONNECT":
+            clients[data["conn"]] = data["client_id"]
+        if data["type"] == "CONNACK":
+            client = clients.get(data["conn"], "")
+            # What a session was subscribed to is in force at once where the broker has kept that session.
+            sessions[client] = sessions.get(client, []) if data["session_present"] else []
+            held[data["conn"]] = sessions[client]
         if data["type"] == "SUBSCRIBE":
             asked[data["conn"], data["id"]] = [entry["filter"] for entry in data["filters"]]
         if data["type"] == "SUBACK":

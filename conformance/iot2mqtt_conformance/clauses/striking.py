@@ -18,7 +18,8 @@ def lag(view: View) -> float:
     """Return the seconds that this machine, with this connector, was seen to be behind: next to none where it idles."""
     boot = view.run("boot")
     measured = boot.steps("round_trip") if boot else []
-    return ROUND_TRIPS * float(measured[0].data["seconds"] if measured else 0.0)
+    round_trip = float(measured[0].data["seconds"] if measured else 0.0)
+    return ROUND_TRIPS * round_trip + view.longest_stall
 
 
 def slack(view: View) -> float:

@@ -10,6 +10,8 @@ from iot2mqtt_conformance.verdict import Outcome, Ruling, Standing
 
 SLOWEST = 3
 COLUMN = 9
+WORTH_SAYING = 1.0
+"""Seconds without a processor from which on they may explain something."""
 
 
 def summary(judged: Judged) -> list[str]:
@@ -27,6 +29,11 @@ def summary(judged: Judged) -> list[str]:
     lines += [f"slowest: {', '.join(_slowest(judged))}"] if _slowest(judged) else []
     round_trip = judged.played.round_trip * 1000
     lines.append(f"played in {judged.seconds:.1f} s; one question and answer took {round_trip:.1f} ms")
+    stood = judged.played.view.longest_stall
+    if stood > WORTH_SAYING:
+        lines.append(
+            f"this machine gave the suite no processor for up to {stood:.1f} s: times were judged with so much more"
+        )
     unseen = judged.counts().get(Standing.NOT_JUDGED)
     if unseen:
         lines.append(f"partial: {unseen} clauses were not judged, because the connector was running already")

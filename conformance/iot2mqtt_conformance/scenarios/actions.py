@@ -4,9 +4,10 @@ import asyncio
 import json
 import random
 import string
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from iot2mqtt_conformance.declared_actions import Action
@@ -24,8 +25,12 @@ READS_WITHIN = 10.0
 """Seconds until a script has begun to read its input."""
 MOST_FIELDS = 2
 """Inputs of each tool that are mistyped in turn."""
+SHORT = 8
+"""Letters of a short marker."""
 GARBLED = 40
 """Bytes of generated input."""
+
+_Work = Callable[[], Awaitable[None]]
 
 
 async def play(stage: Stage) -> None:
@@ -58,8 +63,9 @@ async def _mute() -> Any:
         writers.append(writer)
         called.set()
 
-    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    server = await asyncio.start_server(take, "127.0.0.1", 0, start_serving=False)
     try:
+        await server.start_serving()
         yield _Mute(server.sockets[0].getsockname()[1], called)
     finally:
         server.close()
@@ -103,30 +109,44 @@ class _Bench:
         if self._silent is not None:
             await self._stop_calling(self._silent)
 
-    async def _limited(self, work: Awaitable[None]) -> None:
+    async def _limited(self, work: _Work) -> None:
         async with self._limit:
-            await work
+            await work()
 
-    def _others(self) -> Iterator[Awaitable[None]]:
+    def _others(self) -> Iterator[_Work]:
         good = self._good[0]
-        yield self._stop_reading()
-        yield self._ask("again", good)
-        yield from (self._ask("bad", entry) for entry in self._bad)
-        yield from (self._ask("unreachable", entry) for entry in self._unreachable)
-        yield from (self._raw(case, text) for case, text in self._nonsense())
+        yield self._stop_reading
+        yield partial(self._ask, "again", good)
+        yield from (partial(self._ask, "bad", entry) for entry in self._bad)
+        yield from (partial(self._ask, "unreachable", entry) for entry in self._unreachable)
+        hidden = self._hidden()
+        yield from (partial(self._raw, case, text, markers=hidden) for case, text in self._nonsense(hidden))
         if good:
-            yield self._ask("nothing", {})
+            yield partial(self._ask, "nothing", {})
         open_fields = [name for name in good if name not in self._action.secrets]
-        yield from (self._ask("mistyped", _mistyped(good, name), field=name) for name in open_fields[:MOST_FIELDS])
+        for name in open_fields[:MOST_FIELDS]:
+            yield partial(self._ask, "mistyped", _mistyped(good, name), field=name)
         if set(self._action.secrets) & good.keys():
-            yield from (self._ask("secret", entry) for entry in self._with_markers(open_fields))
+            yield from (partial(self._ask, "secret", entry) for entry in self._with_markers(open_fields))
 
-    def _nonsense(self) -> Iterator[tuple[str, bytes]]:
-        """Yield what is no envelope: nothing, half of one, bytes that are no text, and other JSON."""
-        whole = self._request(self._good[0])
+    def _hidden(self) -> dict[str, Any]:
+        """Return a short marker for each secret input: a parser that quotes its text quotes a few characters only."""
+        good = self._good[0]
+        return {name: _marker(good[name], short=True) for name in self._action.secrets if name in good}
+
+    def _nonsense(self, hidden: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+        """Yield what is no envelope: nothing, half of one, bytes that are no text, and other JSON.
+
+        Args:
+            hidden: The secrets that are in it, by input.
+        """
+        whole = self._request({**self._good[0], **hidden})
         chance = Chance(self._stage.seed)
         yield "empty", b""
         yield "malformed", whole[: 1 + chance.below(len(whole) - 1)]
+        # No text goes on behind a value like that, so that the parser stumbles right behind the secret.
+        for secret in (json.dumps(marker).encode() for marker in hidden.values()):
+            yield "malformed", whole.replace(secret, secret + b"!", 1)
         yield "malformed", b"\xff" + chance.noise(GARBLED)
         yield from script_inputs(self._stage.seed, whole)
         yield "envelope", b"[]"
@@ -146,21 +166,25 @@ class _Bench:
     def _request(self, entry: Mapping[str, Any]) -> bytes:
         return json.dumps({"tool": self._action.tool, "input": dict(entry)}).encode()
 
-    def _call(self) -> Call:
+    @asynccontextmanager
+    async def _call(self) -> AsyncIterator[Call]:
+        """Start a call, and end it whatever happens: also where all is given up because the broker has died."""
         if self._action.script is None:
             raise LaunchError(self._action.fault)
-        return Call(self._action.script, cwd=self._action.folder, env=self._action.environment)
+        call = Call(self._action.script, cwd=self._action.folder, env=self._action.environment)
+        try:
+            await call.start()
+            yield call
+        finally:
+            await call.close()
 
     async def _ask(self, case: str, entry: Mapping[str, Any], **facts: Any) -> None:
         await self._raw(case, self._request(entry), input=dict(entry), **facts)
 
     async def _raw(self, case: str, text: bytes, **facts: Any) -> None:
-        call = self._call()
-        await call.start()
-        try:
+        async with self._call() as call:
             call.ask(text)
             await call.ended(self._stage.deadline(self._action.timeout))
-        finally:
             await self._settle(case, call, **facts, stdin=text[:200].decode("utf-8", "replace"))
 
     async def _settle(self, case: str, call: Call, **facts: Any) -> None:
@@ -184,37 +208,32 @@ class _Bench:
 
     async def _overlap(self) -> None:
         """Two at once: both read before either is asked."""
-        calls = [self._call(), self._call()]
         entry = self._good[0]
-        try:
-            for call in calls:
-                await call.start()
+        async with self._call() as one, self._call() as other:
+            calls = (one, other)
             await asyncio.gather(*(call.reading(self._stage.deadline(READS_WITHIN)) for call in calls))
             for call in calls:
                 call.ask(self._request(entry))
             await asyncio.gather(*(call.ended(self._stage.deadline(self._action.timeout)) for call in calls))
-        finally:
             for call in calls:
                 await self._settle("overlap", call, input=entry)
 
     async def _stop_reading(self) -> None:
         """SIGTERM while the script waits for the rest of its input."""
-        call = self._call()
-        await call.start()
-        reads = await call.reading(self._stage.deadline(READS_WITHIN))
-        await self._stop("stopped reading", call, running=reads)
+        async with self._call() as call:
+            reads = await call.reading(self._stage.deadline(READS_WITHIN))
+            await self._stop("stopped reading", call, running=reads)
 
     async def _stop_calling(self, entry: Mapping[str, Any]) -> None:
         """SIGTERM while the script waits for a target that never answers."""
         self._mute.called.clear()
-        call = self._call()
-        await call.start()
-        call.ask(self._request(entry))
-        waits = [asyncio.create_task(self._mute.called.wait()), asyncio.create_task(call.ended(READS_WITHIN))]
-        await asyncio.wait(waits, timeout=self._stage.deadline(READS_WITHIN), return_when=asyncio.FIRST_COMPLETED)
-        for task in waits:
-            task.cancel()
-        await self._stop("stopped calling", call, running=self._mute.called.is_set())
+        async with self._call() as call:
+            call.ask(self._request(entry))
+            waits = [asyncio.create_task(self._mute.called.wait()), asyncio.create_task(call.ended(READS_WITHIN))]
+            await asyncio.wait(waits, timeout=self._stage.deadline(READS_WITHIN), return_when=asyncio.FIRST_COMPLETED)
+            for task in waits:
+                task.cancel()
+            await self._stop("stopped calling", call, running=self._mute.called.is_set())
 
     async def _stop(self, case: str, call: Call, *, running: bool) -> None:
         running = running and call.code is None
@@ -229,9 +248,11 @@ def _mistyped(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**entry, name: wrong}
 
 
-def _marker(like: Any) -> Any:
+def _marker(like: Any, *, short: bool = False) -> Any:
     """Return a secret that can stand nowhere by chance, of the type of the declared one."""
     chance = random.SystemRandom()
     if isinstance(like, int) and not isinstance(like, bool):
         return chance.randrange(10**11, 10**12)
+    if short:
+        return "".join(chance.choices(string.ascii_lowercase, k=SHORT))
     return "marker" + "".join(chance.choices(string.ascii_lowercase, k=16))

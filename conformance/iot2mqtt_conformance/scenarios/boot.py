@@ -78,6 +78,6 @@ async def _watch_uptime(rig: Rig) -> None:
 def _uptime(record: Record) -> float:
     try:
         uptime = json.loads(record.data.get("payload", "null"))["uptime"]
-    except (ValueError, TypeError, KeyError):
+        return float(uptime) if isinstance(uptime, int | float) else 0.0
+    except (ValueError, TypeError, KeyError, OverflowError):
         return 0.0
-    return float(uptime) if isinstance(uptime, int | float) else 0.0

@@ -14,7 +14,7 @@ from iot2mqtt_conformance.stage import Stage
 
 COMMANDS = 50
 REPEATS = 10
-BURST = 20.0
+BURST = 40.0
 """Seconds that all responses to a burst may take: a command is not asked to be fast, only to be answered."""
 LONG = 60_000
 """The `timeout` of a burst's commands, in milliseconds: the last of them waits for all the others."""

@@ -7,13 +7,16 @@ from typing import Any
 from iot2mqtt_conformance.declared_devices import Device
 from iot2mqtt_conformance.names import DISABLED, UNKNOWN
 from iot2mqtt_conformance.noticing import is_publish
-from iot2mqtt_conformance.rig import Rig
+from iot2mqtt_conformance.rig import PATIENCE, Rig
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.transcript import Record
 
 QUIET = 60.0
 """An update_interval so long that every state seen answers a question."""
+
+PAUSE = 0.5
+"""Seconds between two questions for a value that is not there yet."""
 
 
 async def play(stage: Stage) -> None:
@@ -29,6 +32,7 @@ async def play(stage: Stage) -> None:
             for name, values in target.writable.items():
                 for value in values:
                     await _set(rig, target.id, name, value, probe="writable")
+                    await _look(rig, target.id, name, value)
         await _without_id(rig, device)
         await _to_nobody(rig, device)
 
@@ -39,6 +43,18 @@ async def _set(rig: Rig, device: str, name: str, value: Any, *, probe: str, iden
     await rig.command(device, {name: value}, probe=probe, identified=identified)
     topic = rig.topic(f"devices/{device}/state")
     await rig.until(showing(topic, name, value), f"a state of {device} with {name}", since=since)
+
+
+async def _look(rig: Rig, device: str, name: str, value: Any) -> None:
+    """Ask for the state until it shows a value: what was told right after the command may be its echo only."""
+    shows = showing(rig.topic(f"devices/{device}/state"), name, value)
+    limit = rig.stage.recorder.now() + rig.stage.deadline(PATIENCE)
+    while True:
+        answer = await rig.get(device, probe="writable_seen")
+        if answer is None or shows(answer) or rig.stage.recorder.now() > limit:
+            return
+        # What is on its way there, as a light that fades, may tell by itself that it has arrived.
+        await rig.stage.recorder.wait(rig.run, shows, since=rig.mark, seconds=PAUSE)
 
 
 def showing(topic: str, name: str, value: Any) -> Callable[[Record], bool]:

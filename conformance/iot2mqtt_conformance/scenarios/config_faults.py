@@ -1,11 +1,11 @@
 """Instance configurations that cannot be used: the process must say so and end."""
 
-import asyncio
 from collections.abc import Callable
 
 from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.together import together
 
 FAULTS: dict[str, Callable[[str], str] | None] = {
     "missing": None,
@@ -16,7 +16,7 @@ FAULTS: dict[str, Callable[[str], str] | None] = {
 
 async def play(stage: Stage) -> None:
     """Launch once with each fault."""
-    await asyncio.gather(*(_fault(stage, name, change) for name, change in FAULTS.items()))
+    await together(*(_fault(stage, name, change) for name, change in FAULTS.items()))
 
 
 async def _fault(stage: Stage, name: str, change: Callable[[str], str] | None) -> None:

@@ -1,6 +1,5 @@
 """Secrets in files: what the broker is presented, what the configuration refers to, and what it leaves out."""
 
-import asyncio
 from collections.abc import Mapping
 from secrets import token_hex
 from typing import Any
@@ -10,6 +9,7 @@ from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.environment import ask
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.together import together
 
 MARKER = "CONFORMANCE_MARKER"
 """A secret that the configuration refers to in a place of the suite's own."""
@@ -20,7 +20,7 @@ PREFIX = "CONFORMANCE_"
 async def play(stage: Stage) -> None:
     """Launch with the connection's texts referred to, and with them left out."""
     if "secrets" in stage.declaration.features:
-        await asyncio.gather(_launch(stage, referred=True), _launch(stage, referred=False))
+        await together(_launch(stage, referred=True), _launch(stage, referred=False))
 
 
 async def _launch(stage: Stage, *, referred: bool) -> None:

@@ -1,18 +1,17 @@
 """Launches under other values of QoS, retain and log level, and with settings that stand in .env only."""
 
-import asyncio
-
 from iot2mqtt_conformance.names import KEEPALIVE, PREFIX
 from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.together import together
 
 IN_THE_FILE = ("MQTT_HOST", "MQTT_PORT", "MQTT_USERNAME", "MQTT_PASSWORD", "MQTT_KEEPALIVE", "MQTT_CLIENT_PREFIX")
 
 
 async def play(stage: Stage) -> None:
     """Launch once with each."""
-    await asyncio.gather(
+    await together(
         _until_states(stage, "qos0", Setting(qos=0, retain="false")),
         _until_states(stage, "qos2", Setting(qos=2)),
         _until_states(stage, "unset", Setting(qos=None, retain=None)),

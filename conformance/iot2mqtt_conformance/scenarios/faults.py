@@ -1,6 +1,5 @@
 """What networks and brokers do to a connection, each fault to a launch of its own."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import aiomqtt
@@ -10,6 +9,7 @@ from iot2mqtt_conformance.rig import PATIENCE, Rig
 from iot2mqtt_conformance.scenarios.environment import ask
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.together import together
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.view import given_up, listening_connections
 
@@ -30,7 +30,7 @@ async def play(stage: Stage) -> None:
         "full": _full,
         "taken_over": _taken_over,
     }
-    await asyncio.gather(*(_fault(stage, name, disturb) for name, disturb in faults.items()))
+    await together(*(_fault(stage, name, disturb) for name, disturb in faults.items()))
 
 
 async def _fault(stage: Stage, name: str, disturb: Callable[[Rig], Awaitable[None]]) -> None:

@@ -39,6 +39,11 @@ async def play(stage: Stage) -> None:
                 since=begin,
                 seconds=2 * _usual(stage) + LEAST,
             )
+        await rig.until(
+            lambda r: r.kind in {"out", "proc.exit"},
+            "a line or the end of the process",
+            seconds=stage.declaration.start_deadline,
+        )
         rig.note("retained_status", payload=await retained((rig.broker.host, rig.broker.port), topic))
 
 

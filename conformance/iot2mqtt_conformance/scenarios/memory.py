@@ -19,7 +19,8 @@ WARM_UP = 200
 BURST = 25
 LOOK_EVERY = 200
 INTERVAL = 0.1
-"""update_interval in seconds: some dozens of polls come in the same time."""
+"""update_interval in seconds: some dozens of polls come in the same time. Where the way to the broker takes longer, so
+long: with more on its way than a client may leave unacknowledged, answers would wait behind ever more states."""
 BUDGET = 6.0
 """Seconds that all commands together may take; a connector that is slower gets fewer of them."""
 LONGEST = 30.0
@@ -51,11 +52,11 @@ class _Answers:
         await self._ask(0)
         return await self._come(1, seconds, silence=seconds)
 
-    async def burst(self, seconds: float) -> bool:
-        """Ask so many times at once; whether all is answered in time."""
+    async def burst(self, seconds: float, *, silence: float) -> bool:
+        """Ask so many times at once; whether all is answered in time, and without a silence of so many seconds."""
         wanted = self.count + BURST
         await asyncio.gather(*(self._ask(self.count + number) for number in range(BURST)))
-        return await self._come(wanted, seconds, silence=self._rig.stage.deadline(PATIENCE))
+        return await self._come(wanted, seconds, silence=silence)
 
     async def _come(self, wanted: int, seconds: float, *, silence: float) -> bool:
         """Wait for so many answers in all; who is silent for long will not answer any more."""
@@ -83,7 +84,7 @@ class _Answers:
 
 async def play(stage: Stage) -> None:
     """Look at the memory after a warm-up, and again and again while it works."""
-    async with Rig(stage, "memory", setting=Setting(interval=INTERVAL)) as rig:
+    async with Rig(stage, "memory", setting=Setting(interval=max(INTERVAL, stage.round_trip))) as rig:
         if not await rig.online():
             return
         await rig.states()
@@ -99,12 +100,13 @@ async def play(stage: Stage) -> None:
 
 async def _work(rig: Rig, answers: _Answers) -> None:
     """Command and look, until there is enough to tell by: all commands, or those that the time allows."""
-    recorder, budget = rig.stage.recorder, rig.stage.deadline(BUDGET)
+    recorder, budget, patience = rig.stage.recorder, rig.stage.deadline(BUDGET), rig.stage.deadline(PATIENCE)
     begin, first, looked = recorder.now(), 0, 0
     while answers.count < WARM_UP + COMMANDS:
         told = first and answers.count - first >= FEWEST_ANSWERS
         left = begin + (budget if told else LONGEST) - recorder.now()
-        if left <= 0 or not await answers.burst(left):
+        # On a busy machine a connector may be silent for long. Without enough answers there would be no verdict.
+        if left <= 0 or not await answers.burst(left, silence=patience if told else left):
             break
         warm = answers.count >= WARM_UP or recorder.now() > begin + budget / 3
         if warm and (not looked or answers.count >= looked + LOOK_EVERY):

@@ -1,9 +1,13 @@
-"""The broker restarts and has forgotten everything."""
+"""The broker restarts and has forgotten everything, as Mosquitto has when its disk was full."""
 
 from iot2mqtt_conformance.names import RECOVERY
 from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.reconnect import ask
+from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+
+INTERVAL = 3.0
+"""update_interval in seconds. 1 s would be too short on a busy machine for who starts a program for each message."""
 
 
 async def play(stage: Stage) -> None:
@@ -11,10 +15,11 @@ async def play(stage: Stage) -> None:
     broker = stage.new_broker()
     await broker.start()
     try:
-        async with Rig(stage, "restart", broker=broker) as rig:
+        async with Rig(stage, "restart", broker=broker, setting=Setting(interval=INTERVAL)) as rig:
             if not await rig.online():
                 return
-            await rig.states()
+            # As long as after the start: nothing has been asked yet, so what is told now is told by itself.
+            await rig.states(seconds=stage.declaration.start_deadline + INTERVAL)
             since = rig.mark
             rig.note("broker_down")
             await broker.stop()
@@ -33,7 +38,8 @@ async def play(stage: Stage) -> None:
             rig.note("broker_back")
             await rig.observer.again()
             if await rig.online(since=since, seconds=RECOVERY):
+                # Before anything is asked: a command would make its device tell its state.
+                await rig.states(since=since, seconds=RECOVERY)
                 await ask(rig)
-                await rig.states(since=since)
     finally:
         await broker.stop()

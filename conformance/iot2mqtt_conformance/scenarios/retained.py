@@ -1,6 +1,5 @@
 """A command that the broker has kept from before the connector was started."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -10,6 +9,7 @@ from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.together import together
 
 
 async def play(stage: Stage) -> None:
@@ -19,7 +19,7 @@ async def play(stage: Stage) -> None:
     if device is None or switch is None:
         return
     name, one, other = switch
-    await asyncio.gather(
+    await together(
         _launch(stage, "retained.one", device, name, one), _launch(stage, "retained.other", device, name, other)
     )
 

@@ -1,12 +1,12 @@
 """SIGTERM and SIGINT while the next poll is a minute away."""
 
-import asyncio
 import signal
 
 from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.together import together
 
 LATENCY = 0.05
 """Seconds that a packet takes while the connector leaves."""
@@ -16,7 +16,7 @@ UNDER_WAY = 1.0
 
 async def play(stage: Stage) -> None:
     """Stop one launch by each signal."""
-    await asyncio.gather(_stop(stage, "sigterm", signal.SIGTERM), _stop(stage, "sigint", signal.SIGINT))
+    await together(_stop(stage, "sigterm", signal.SIGTERM), _stop(stage, "sigint", signal.SIGINT))
 
 
 async def _stop(stage: Stage, name: str, number: signal.Signals) -> None:

@@ -1,6 +1,5 @@
 """Old, fresh and offset timestamps on commands, in three time zones."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
 from iot2mqtt_conformance.declared_devices import Device
@@ -8,6 +7,7 @@ from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.scenarios.commands import QUIET, showing
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.together import together
 
 ZONES = {"utc": "UTC", "kolkata": "Asia/Kolkata", "newfoundland": "America/St_Johns"}
 _EAST = timezone(timedelta(hours=9))
@@ -43,7 +43,7 @@ PROBES = (
 
 async def play(stage: Stage) -> None:
     """Run the same probes in every zone at once."""
-    await asyncio.gather(*(_zone(stage, name, zone) for name, zone in ZONES.items()))
+    await together(*(_zone(stage, name, zone) for name, zone in ZONES.items()))
 
 
 async def _zone(stage: Stage, name: str, zone: str) -> None:

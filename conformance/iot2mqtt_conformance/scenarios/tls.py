@@ -11,6 +11,7 @@ from iot2mqtt_conformance.scenarios.environment import ask
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
 from iot2mqtt_conformance.tls import TlsFront
+from iot2mqtt_conformance.together import together
 
 ATTEMPT = {"tls.open", "tls.failed", "tls.plain"}
 
@@ -22,7 +23,7 @@ async def play(stage: Stage) -> None:
     with tempfile.TemporaryDirectory(prefix="iot2mqtt-tls-") as name:
         folder = Path(name)
         right, foreign = await asyncio.to_thread(_certificates, folder)
-        await asyncio.gather(_launch(stage, folder, "right", right), _launch(stage, folder, "foreign", foreign))
+        await together(_launch(stage, folder, "right", right), _launch(stage, folder, "foreign", foreign))
 
 
 def _certificates(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:

@@ -1,19 +1,19 @@
 """Commands for a device that does not answer, and for one that fails, while no poll is in the way."""
 
-import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 from iot2mqtt_conformance.declared_devices import Device
 from iot2mqtt_conformance.names import COMMAND_TIMEOUT, GROUP_ALL, HELD_UP
-from iot2mqtt_conformance.noticing import publishing
-from iot2mqtt_conformance.rig import Rig
-from iot2mqtt_conformance.scenarios.commands import QUIET
+from iot2mqtt_conformance.noticing import is_publish, publishing
+from iot2mqtt_conformance.rig import PATIENCE, Rig
+from iot2mqtt_conformance.scenarios.commands import QUIET, showing
 from iot2mqtt_conformance.scenarios.groups import command_group, groups_of
 from iot2mqtt_conformance.scenarios.refusals import new_id
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.together import together
 
 HELD = 3000
 """The `timeout` in milliseconds of a command that is to be held up beside others."""
@@ -22,7 +22,7 @@ HELD = 3000
 async def play(stage: Stage) -> None:
     """Play each trouble in a launch of its own."""
     declared = stage.declaration.stimuli if stage.declaration.commanded else {}
-    await asyncio.gather(
+    await together(
         *([_timeout(stage), _beside(stage)] if "device_slow" in declared else []),
         *([_failing(stage)] if "device_fails" in declared else []),
     )
@@ -57,6 +57,26 @@ async def _timeout(stage: Stage) -> None:
         await rig.states()
         if await rig.stimulate("device_slow"):
             await _send(rig, device, "slow_timeout", COMMAND_TIMEOUT)
+            await _late(rig, device)
+
+
+async def _late(rig: Rig, device: Device) -> None:
+    """Give the device the time to answer at last: who has given the command up must not answer it again then."""
+    switch = rig.stage.declaration.switch_of(device)
+    if switch is None:
+        return
+    since, name, _, other = rig.mark, *switch
+    answers, shows = (rig.topic(f"devices/{device.id}/{level}") for level in ("cmd/response", "state"))
+    done = showing(shows, name, other)
+    found = await rig.stage.recorder.wait(
+        rig.run,
+        lambda record: is_publish(record, answers) or done(record),
+        since=since,
+        seconds=rig.stage.deadline(PATIENCE),
+    )
+    if found is not None:
+        # What is published together with the state was sent before this is answered.
+        await rig.meta("info", probe="slow_end")
 
 
 async def _beside(stage: Stage) -> None:

@@ -5,6 +5,7 @@ import asyncio
 from iot2mqtt_conformance.rig import Rig
 from iot2mqtt_conformance.setting import Setting
 from iot2mqtt_conformance.stage import Stage
+from iot2mqtt_conformance.together import together
 
 SLOW = 0.2
 """Seconds that a packet takes on a slow line: an `online` that does not wait for the SUBACK overtakes it there."""
@@ -12,7 +13,7 @@ SLOW = 0.2
 
 async def play(stage: Stage) -> None:
     """Launch with a user name alone, without credentials, behind a slow line, and beside a decoy address in .env."""
-    await asyncio.gather(
+    await together(
         _until_online(stage, "variants.user_alone", Setting(username="conformance", password=None)),
         _until_online(stage, "variants.no_password", Setting(username="conformance", password="")),
         _until_online(stage, "variants.anonymous", Setting(username=None, password=None)),
@@ -37,8 +38,9 @@ async def _decoy(stage: Stage) -> None:
         stage.recorder.add(run, "decoy.called")
         writer.close()
 
-    server = await asyncio.start_server(called, "127.0.0.1", 0)
+    server = await asyncio.start_server(called, "127.0.0.1", 0, start_serving=False)
     async with server:
+        await server.start_serving()
         port = server.sockets[0].getsockname()[1]
         async with Rig(stage, run, setting=Setting(env_file=f"MQTT_HOST=127.0.0.1\nMQTT_PORT={port}\n")) as rig:
             if await rig.online():

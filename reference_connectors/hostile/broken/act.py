@@ -66,7 +66,8 @@ class CodeInWords(Validation):
         return super().failure({**error, "code": str(error["code"]).upper()})
 
 
-@breaks_action("I2M-ACT-02.bare")
+# What a setup flow is to do with the result, it cannot.
+@breaks_action("I2M-ACT-02.bare", company=("I2M-FILE-02",))
 class ResultBeside(Validation):
     """The result stands beside `ok`."""
 
@@ -250,6 +251,22 @@ class ReturnsItsInput(Validation):
     def validated(self, found: dict[str, Any]) -> dict[str, Any]:
         """Look, and repeat."""
         return {**super().validated(found), "connection": found}
+
+
+@breaks_action("I2M-ACT-07.malformed")
+class QuotesWhatIsNoJson(Validation):
+    """What is no JSON is quoted where it goes wrong, as some parsers do."""
+
+    def document(self, raw: bytes) -> Any:
+        """Quote a little of it."""
+        try:
+            return super().document(raw)
+        except FaultError as fault:
+            cause = fault.__context__
+            if not isinstance(cause, json.JSONDecodeError):
+                raise
+            near = cause.doc[max(cause.pos - 10, 0) : cause.pos + 10]
+            raise FaultError("invalid_json", f"stdin is no JSON near {near!r}") from None
 
 
 @breaks_action("I2M-ACT-08")

@@ -7,7 +7,7 @@ from typing import Any
 
 from connector import Connector
 from devices import Device, RefusedError
-from orders import STALE_AFTER
+from orders import STALE_AFTER, Order
 
 from broken.registry import breaks
 
@@ -54,6 +54,18 @@ class OldState(Connector):
         return values
 
 
+@breaks("I2M-CMD-01.echo")
+class Echo(Connector):
+    """A new brightness is published once as if the light had it, and never sent to the light."""
+
+    def execute(self, device: Device, values: dict[str, Any]) -> dict[str, Any]:
+        """Show it, and keep what there was."""
+        before = device.state.get("brightness")
+        done = super().execute(device, values)
+        device.state["brightness"] = before
+        return done
+
+
 # Group commands are answered by the same lines.
 @breaks("I2M-CMD-02", company=("I2M-GROUP-04",))
 class RetainedResponse(Connector):
@@ -73,6 +85,27 @@ class TwoResponses(Connector):
         """Answer twice."""
         super().finish(target, command_id, answer)
         super().finish(target, command_id, answer)
+
+
+@breaks("I2M-CMD-02.refused")
+class TwoRefusals(Connector):
+    """What is refused is answered where it is noticed, and once more at the end."""
+
+    def refuse(self, order: Order, refusal: RefusedError) -> None:
+        """Answer twice."""
+        super().refuse(order, refusal)
+        if order.target.startswith("devices/"):
+            super().refuse(order, refusal)
+
+
+@breaks("I2M-CMD-02.late")
+class LateSuccess(Connector):
+    """A command whose time is up is answered so, and again when the device has done it."""
+
+    def give_up(self, order: Order) -> None:
+        """Answer, and forget that it was."""
+        super().give_up(order)
+        order.over = False
 
 
 # What is no success has no result.
@@ -95,7 +128,7 @@ class UndatedResponse(Connector):
         super().respond(target, {key: value for key, value in response.items() if key != "timestamp"})
 
 
-@breaks("I2M-CMD-02.cmd_id", company=NO_ANSWER)
+@breaks("I2M-CMD-02.cmd_id", company=(*NO_ANSWER, "I2M-PUB-06"))
 class OtherKey(Connector):
     """A response names the command's id as `id`."""
 
@@ -131,6 +164,18 @@ class InventsAnId(Connector):
     def finish(self, target: str, command_id: str | None, answer: dict[str, Any]) -> None:
         """Answer in any case."""
         super().finish(target, command_id or "unnamed", answer)
+
+
+@breaks("I2M-CMD-03.aloud")
+class RefusesAloud(Connector):
+    """A command that is refused is answered with cmd_id null where it has no id."""
+
+    def refuse(self, order: Order, refusal: RefusedError) -> None:
+        """Answer, whatever the id is."""
+        super().refuse(order, refusal)
+        if order.command_id is None:
+            blank = {"cmd_id": None, "timestamp": self.timestamp(), **order.blank}
+            self.respond(order.target, {**blank, **self.refusal(refusal)})
 
 
 @breaks("I2M-CMD-03.refused")
@@ -227,7 +272,7 @@ class UnknownIsFatal(Connector):
 
 
 # What is executed has no code.
-@breaks("I2M-CMD-07.disabled", company=("I2M-CMD-05",))
+@breaks("I2M-CMD-07.disabled", company=("I2M-CMD-05", "I2M-ENV-15"))
 class DisabledObeys(Connector):
     """A disabled device executes commands."""
 

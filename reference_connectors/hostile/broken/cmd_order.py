@@ -58,7 +58,7 @@ class OneThreadEach(_Heap):
 
 
 # Refusals change places as well.
-@breaks("I2M-CMD-10.values", company=("I2M-CMD-05",))
+@breaks("I2M-CMD-10.values", company=("I2M-CMD-05", "I2M-GROUP-02", "I2M-GROUP-04"))
 class SortedByValue(_Heap):
     """Waiting commands are answered in order, and take effect by value."""
 
@@ -68,7 +68,8 @@ class SortedByValue(_Heap):
         return [replace(order, carry_out=other.carry_out) for order, other in zip(heap, by_value, strict=True)]
 
 
-@breaks("I2M-CMD-11")
+# Of thousands of commands too few are answered to judge the memory by.
+@breaks("I2M-CMD-11", company=("I2M-LIFE-07",))
 class ShortQueue(_Heap):
     """Of many waiting commands some are dropped."""
 
@@ -77,8 +78,8 @@ class ShortQueue(_Heap):
         return heap[:FEW]
 
 
-# Refusals are dropped as well.
-@breaks("I2M-CMD-11.one", company=("I2M-CMD-05", "I2M-CMD-09"))
+# Refusals are dropped as well, and too few of thousands are answered to judge the memory by.
+@breaks("I2M-CMD-11.one", company=("I2M-CMD-05", "I2M-CMD-09", "I2M-LIFE-07"))
 class OneOfAHeap(_Heap):
     """Of several waiting commands only the last one is carried out and answered."""
 

@@ -130,8 +130,8 @@ class OverflowIsFatal(Connector):
         return super().moment(stamp)
 
 
-# Whatever bytes arrive are set, and then a good value may be none of the device's.
-@breaks("I2M-CMD-09", company=("I2M-CMD-05", "I2M-CMD-08", "I2M-GROUP-04"))
+# Whatever arrives is set and published: then a good value may be none of the device's, and a state no JSON object.
+@breaks("I2M-CMD-09", company=("I2M-CMD-05", "I2M-CMD-08", "I2M-GROUP-04", "I2M-STATE-02"))
 class TakesAnything(Connector):
     """Values are not looked at."""
 

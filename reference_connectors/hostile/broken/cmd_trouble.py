@@ -10,7 +10,7 @@ from orders import Order
 
 from broken.registry import breaks
 
-LATE = 2.5
+LATE = 3.0
 SECONDS = 1000.0
 
 
@@ -42,6 +42,15 @@ class LateRefusal(Connector):
         """Return more."""
         limit = super().allowed(command)
         return None if limit is None else limit + LATE
+
+
+@breaks("I2M-CMD-14.early")
+class ALimitOfItsOwn(Connector):
+    """A device has 300 ms, whatever `timeout` says."""
+
+    def allowed(self, command: Mapping[str, Any]) -> float | None:
+        """Return them."""
+        return None if super().allowed(command) is None else 0.3
 
 
 @breaks("I2M-CMD-14.code")

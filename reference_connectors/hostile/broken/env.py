@@ -67,7 +67,8 @@ class FixedRootSubscribed(Connector):
         return [*super().filters(), (f"IoT2mqtt/v1/instances/{self.environment.instance_name}/meta/request/+", 1)]
 
 
-@breaks("I2M-ENV-02", company=("I2M-ENV-08",))
+# Each source that may tell the credentials is to win over another.
+@breaks("I2M-ENV-02", company=("I2M-ENV-08", "I2M-ENV-14"))
 class FileWins(Connector):
     """The .env file wins over the process environment."""
 
@@ -89,7 +90,8 @@ class CallsTheFilesAddressToo(Connector):
         super().connect()
 
 
-@breaks("I2M-ENV-03")
+# They are asked for where .env and where the instance file tell them, too.
+@breaks("I2M-ENV-03", company=("I2M-ENV-08", "I2M-ENV-14"))
 class NoCredentials(Connector):
     """It presents no credentials at all."""
 
@@ -155,7 +157,8 @@ class CutClientId(Connector):
         return super().client_id()[:LONGEST_CLIENT_ID]
 
 
-@breaks("I2M-ENV-05")
+# The keep-alive of .env is not used either, and a silence is noticed by it.
+@breaks("I2M-ENV-05", company=("I2M-ENV-08", "I2M-STATUS-09"))
 class FixedKeepalive(Connector):
     """The keep-alive is always 60 s."""
 
@@ -164,7 +167,7 @@ class FixedKeepalive(Connector):
         return 60
 
 
-@breaks("I2M-ENV-05.none")
+@breaks("I2M-ENV-05.none", company=("I2M-ENV-08", "I2M-STATUS-09"))
 class NoKeepalive(Connector):
     """The keep-alive is switched off."""
 
@@ -246,13 +249,15 @@ class WaitsForTheConfiguration(_Lenient):
     """It waits for ever where the configuration cannot be read."""
 
     @classmethod
-    def instead(cls, _file: Path) -> Instance:
-        """Never return."""
+    def instead(cls, file: Path) -> Instance:
+        """Say so, and never return."""
+        print(f"hostile: waiting for {file}", file=sys.stderr, flush=True)
         while True:
             signal.pause()
 
 
-@breaks("I2M-ENV-10.code")
+# A start that fails for another reason has that code as well.
+@breaks("I2M-ENV-10.code", company=("I2M-STATUS-08",))
 class BadConfigurationIsFine(Connector):
     """A bad configuration ends the process with code 0."""
 
@@ -279,7 +284,7 @@ class UnnamedConfiguration(Connector):
         return super().main()
 
 
-@breaks("I2M-ENV-15", company=NOBODY)
+@breaks("I2M-ENV-15", company=(*NOBODY, "I2M-GROUP-02"))
 class AllPolled(Connector):
     """Disabled devices are polled like the others."""
 
@@ -288,7 +293,7 @@ class AllPolled(Connector):
         return list(self.instance.devices.values())
 
 
-@breaks("I2M-ENV-15.at_first", company=NOBODY)
+@breaks("I2M-ENV-15.at_first", company=(*NOBODY, "I2M-GROUP-02"))
 class AllPolledAtFirst(Connector):
     """The first round of polls takes in the disabled devices."""
 

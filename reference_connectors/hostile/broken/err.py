@@ -11,8 +11,8 @@ from broken.registry import breaks
 
 NOTHING_TO_JUDGE = ("I2M-ERR-01", "I2M-ERR-05")
 """Neither form nor number of errors can be judged where there are none."""
-STILL_OFFLINE = ("I2M-META-04",)
-"""A device that is not reached again stays offline in devices_list."""
+STILL_OFFLINE = ("I2M-META-04", "I2M-LIFE-10")
+"""A device that is not reached again stays offline in devices_list, also after a process has died and come back."""
 MANY = 5
 """Failures after which somebody may lose patience."""
 

@@ -101,11 +101,11 @@ class AtTheNextPoll(Connector):
 
 @breaks("I2M-EVT-02.batch")
 class InBatches(Connector):
-    """Events are collected for three seconds."""
+    """Events are collected for seconds."""
 
     def pressed(self, device: Device) -> None:
         """Publish it then."""
-        self.later(3.0, partial(super().pressed, device))
+        self.later(4.5, partial(super().pressed, device))
 
 
 @breaks("I2M-EVT-02.state")

@@ -1,5 +1,6 @@
 """I2M-GET: questions for state."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from connector import Connector
@@ -33,10 +34,18 @@ class ObjectAsksForNothing(Connector):
 class AnswerLacksSome(Connector):
     """The answer lacks what cannot be set."""
 
+    asked = False
+
     def answer_whole(self, device: Device) -> None:
-        """Leave the temperature out."""
-        state = {name: value for name, value in device.state.items() if name != "temperature"}
-        self.publish_whole(device, self.state_message(device, state))
+        """Note that the state is an answer."""
+        self.asked = True
+        super().answer_whole(device)
+        self.asked = False
+
+    def state_message(self, device: Device, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave the temperature out of an answer."""
+        kept = {name: value for name, value in state.items() if not self.asked or name != "temperature"}
+        return super().state_message(device, kept)
 
 
 # The kept message is older than a partial answer that was given in the meantime.

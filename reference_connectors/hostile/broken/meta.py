@@ -32,7 +32,8 @@ class ListedTwice(Connector):
         return [*devices, devices[0]]
 
 
-@breaks("I2M-META-01.names", company=TOLD_OTHERWISE)
+# Others ask the list for the devices that are online, and for those that a new configuration has.
+@breaks("I2M-META-01.names", company=(*TOLD_OTHERWISE, "I2M-META-04", "I2M-LIFE-08"))
 class NamesOnly(Connector):
     """The list holds ids, not objects."""
 
@@ -73,7 +74,7 @@ class AllEnabled(_OtherEntry):
         entry["enabled"] = True
 
 
-@breaks("I2M-META-01.online")
+@breaks("I2M-META-01.online", company=("I2M-META-04",))
 class OnlineUntold(_OtherEntry):
     """An entry does not say whether the device is online."""
 
@@ -177,6 +178,25 @@ class WholeMinutes(Connector):
         return super().uptime() // 60
 
 
+@breaks("I2M-META-03.hours")
+class Hours(Connector):
+    """uptime is in hours and fractions of them."""
+
+    def uptime(self) -> float:
+        """Return them, so that they grow."""
+        return (time.monotonic() - self.started) / 3600
+
+
+@breaks("I2M-META-03.connection")
+class SinceTheConnection(Connector):
+    """uptime begins anew with each connection."""
+
+    def announce(self) -> None:
+        """Start counting."""
+        super().announce()
+        self.started = time.monotonic()
+
+
 @breaks("I2M-META-04")
 class PolledOnce(Connector):
     """`online` says that the device was polled once."""
@@ -266,7 +286,8 @@ class TakesItForACommand(_StrangeAnswer):
             self.instance.devices.clear()
 
 
-@breaks("I2M-META-05.reconnects", company=AFTER_ANY_PAYLOAD)
+# What was under way on the old connection is sent on the new one first, `online` among it.
+@breaks("I2M-META-05.reconnects", company=(*AFTER_ANY_PAYLOAD, "I2M-STATUS-03"))
 class ConnectsAnew(_StrangeAnswer):
     """It makes a new connection after a request that it does not know."""
 

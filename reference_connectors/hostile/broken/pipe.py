@@ -27,7 +27,8 @@ class _OtherTime(Connector):
         raise NotImplementedError
 
 
-@breaks("I2M-PIPE-01")
+# A state that answers a get is older than the question.
+@breaks("I2M-PIPE-01", company=("I2M-GET-01",))
 class CoarseClock(_OtherTime):
     """States of the same three seconds have the same timestamp, so that the table can keep only the first of them."""
 
@@ -36,7 +37,7 @@ class CoarseClock(_OtherTime):
         return time.time() // GRID * GRID
 
 
-@breaks("I2M-PIPE-01.unset", company=("I2M-PUB-03",))
+@breaks("I2M-PIPE-01.unset", company=("I2M-PUB-03", "I2M-GET-01"))
 class UnsetClock(_OtherTime):
     """The clock has never been set: states are stamped with 1970, which the pipeline does not believe."""
 
@@ -45,7 +46,7 @@ class UnsetClock(_OtherTime):
         return time.monotonic() - self.started
 
 
-@breaks("I2M-PIPE-01.timeless", company=("I2M-STATE-02", "I2M-PUB-03"))
+@breaks("I2M-PIPE-01.timeless", company=("I2M-STATE-02", "I2M-STATE-05", "I2M-PUB-03"))
 class TimelessStates(Connector):
     """States have no timestamp, so that they are stored with the time of their arrival."""
 
@@ -54,7 +55,8 @@ class TimelessStates(Connector):
         return {key: value for key, value in super().state_message(device, state).items() if key != "timestamp"}
 
 
-@breaks("I2M-PIPE-02", company=("I2M-ENV-06",))
+# Each property has the QoS that its state is to have.
+@breaks("I2M-PIPE-02", company=("I2M-ENV-06", "I2M-STATE-04"))
 class StatesAtQos0(Connector):
     """States have QoS 0, so that those of a time without a bridge are lost."""
 
@@ -63,7 +65,10 @@ class StatesAtQos0(Connector):
         self.publish(f"devices/{device.device_id}/state", message, qos=0, retain=self.environment.retain)
 
 
-@breaks("I2M-PIPE-02.mute", company=("I2M-STATE-06", "I2M-STATE-03", "I2M-LIFE-06", "I2M-LIFE-08"))
+@breaks(
+    "I2M-PIPE-02.mute",
+    company=("I2M-STATE-06", "I2M-STATE-03", "I2M-PUB-06", "I2M-LIFE-05", "I2M-LIFE-06", "I2M-LIFE-08"),
+)
 class MuteAfterwards(Connector):
     """Once the connection has been lost, no state is published any more."""
 

@@ -15,8 +15,13 @@ NO_TOPIC = ("I2M-PUB-05",)
 """A topic with a level too many, or an empty one, is none of the contract's."""
 NO_ORDER = ("I2M-STATE-05",)
 """The order of timestamps cannot be judged where none can be read."""
-NO_TIMESTAMP = ("I2M-STATE-02", "I2M-CMD-02", *NO_ORDER)
-"""State messages and responses have a form, and it includes the timestamp's."""
+NO_EVENT = ("I2M-EVT-01",)
+"""An event message is a JSON object of one form, and that includes the timestamp's."""
+NO_TIMESTAMP = (
+    *("I2M-STATE-02", "I2M-CMD-02", "I2M-CMD-05", "I2M-CMD-14", "I2M-GROUP-04", "I2M-ERR-01"),
+    *(*NO_EVENT, *NO_ORDER),
+)
+"""So have states, responses and errors."""
 
 
 @breaks("I2M-PUB-01", company=OUTSIDE)
@@ -79,7 +84,7 @@ class NotANumber(_RawProperty):
         return "NaN" if isinstance(value, float) else self.encode(value)
 
 
-@breaks("I2M-PUB-02.empty")
+@breaks("I2M-PUB-02.empty", company=NO_EVENT)
 class EmptyPayload(Connector):
     """An event has an empty payload."""
 
@@ -88,7 +93,7 @@ class EmptyPayload(Connector):
         self.client.publish(self.topic(f"devices/{device.device_id}/events"), b"", qos=1)
 
 
-@breaks("I2M-PUB-02.latin1")
+@breaks("I2M-PUB-02.latin1", company=NO_EVENT)
 class Latin1(Connector):
     """An event is JSON, but not UTF-8."""
 
@@ -98,7 +103,7 @@ class Latin1(Connector):
         self.client.publish(self.topic(f"devices/{device.device_id}/events"), payload, qos=1)
 
 
-@breaks("I2M-PUB-02.quotes")
+@breaks("I2M-PUB-02.quotes", company=NO_EVENT)
 class SingleQuotes(Connector):
     """An event is a Python dict, as print shows it."""
 
@@ -108,7 +113,7 @@ class SingleQuotes(Connector):
         self.client.publish(self.topic(f"devices/{device.device_id}/events"), repr(event), qos=1)
 
 
-@breaks("I2M-PUB-02.two")
+@breaks("I2M-PUB-02.two", company=NO_EVENT)
 class TwoTexts(Connector):
     """An event is followed by a second JSON text in the same payload."""
 
@@ -136,7 +141,7 @@ class NaiveTime(Connector):
         return datetime.now().isoformat()  # noqa: DTZ005 - this is the fault
 
 
-@breaks("I2M-PUB-03.naive_events")
+@breaks("I2M-PUB-03.naive_events", company=NO_EVENT)
 class NaiveTimeInEvents(Connector):
     """The timestamps of events have no offset."""
 

@@ -12,7 +12,8 @@ from broken.registry import breaks
 
 UNSEEN = (
     *("I2M-ENV-09", "I2M-ENV-14", "I2M-PUB-06", "I2M-STATE-03", "I2M-STATE-06", "I2M-STATE-08"),
-    *("I2M-ERR-03", "I2M-ERR-04", "I2M-LIFE-05", "I2M-LIFE-06", "I2M-LIFE-08", "I2M-LIFE-09", "I2M-LIFE-11"),
+    *("I2M-ERR-03", "I2M-ERR-04", "I2M-LIFE-05", "I2M-LIFE-06", "I2M-LIFE-08", "I2M-LIFE-09", "I2M-LIFE-10"),
+    "I2M-LIFE-11",
 )
 """All of them look for the state of every device."""
 REPEATED = tuple(clause for clause in UNSEEN if clause != "I2M-STATE-03")
@@ -33,6 +34,16 @@ class LastDeviceForgotten(Connector):
     def polled(self) -> list[Device]:
         """Return one too few."""
         return super().polled()[:-1]
+
+
+# It is the one that fails as well, which nobody notices either.
+@breaks("I2M-STATE-01.first", company=(*UNSEEN, "I2M-STATE-07", "I2M-META-04", "I2M-ERR-02", "I2M-ERR-05"))
+class FirstDeviceForgotten(Connector):
+    """The first of the devices, which is commanded at once, is not polled, and so seen when it has changed only."""
+
+    def polled(self) -> list[Device]:
+        """Return one too few."""
+        return super().polled()[1:]
 
 
 @breaks("I2M-STATE-02")
@@ -81,7 +92,8 @@ class NullState(Connector):
             super().publish_polled(device)
 
 
-@breaks("I2M-STATE-02.flat")
+# Nor is there a state after a reconnection.
+@breaks("I2M-STATE-02.flat", company=("I2M-PUB-06",))
 class FlatState(Connector):
     """A poll's properties stand beside the timestamp, not under `state`."""
 
@@ -272,19 +284,19 @@ class TrustsTheBroker(_Reconnected):
     """After a reconnection it publishes only what is asked for: the broker has the rest, it thinks."""
 
     def publish_polled(self, device: Device) -> None:
-        """Publish before the first loss only."""
-        if self.onlines <= 1:
+        """Publish before the first loss only: what waits for the broker would be sent afterwards."""
+        if self.onlines <= 1 and self.client.is_connected():
             super().publish_polled(device)
 
 
 @breaks("I2M-STATE-06.late")
 class TakesItsTime(_Reconnected):
-    """After a reconnection it polls again some seconds later."""
+    """After a reconnection it polls again some intervals later."""
 
     def announce(self) -> None:
         """Note when."""
         super().announce()
-        self.resumed = time.monotonic() + (4.5 if self.onlines > 1 else 0.0)
+        self.resumed = time.monotonic() + (2 * self.instance.update_interval + 2.5 if self.onlines > 1 else 0.0)
 
     def polled(self) -> list[Device]:
         """Return nothing before that."""
@@ -351,7 +363,7 @@ class OneAfterAnother(Connector):
 
 @breaks("I2M-STATE-08.timeout")
 class WaitsForATimeout(Connector):
-    """Devices are polled one after another, each for 0.9 s at most, and the pause comes after that."""
+    """Devices are polled one after another, each for 1.4 s at most, and the pause comes after that."""
 
     def poll(self) -> None:
         """Count the interval from the end."""
@@ -361,7 +373,7 @@ class WaitsForATimeout(Connector):
     def begin(self, device: Device) -> None:
         """Wait for an answer that does not come."""
         if device.delay:
-            time.sleep(0.9)
+            time.sleep(1.4)
             self.lose(device, RefusedError("device_error", "no answer in time"))
             device.retry_at = 0.0
         else:

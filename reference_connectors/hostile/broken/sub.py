@@ -9,6 +9,9 @@ OUTSIDE = ("I2M-ENV-01",)
 LOST = ("I2M-STATUS-03", "I2M-LIFE-05", "I2M-LIFE-06")
 """`online` then comes without the subscriptions, and these clauses ask for them after it."""
 
+GROUPS = tuple(f"I2M-GROUP-{number:02}" for number in range(1, 5))
+"""Group commands are not heard."""
+
 
 class _PerDevice(Connector):
     """Subscribes to one filter a device, and forgets the last of the enabled ones."""
@@ -30,21 +33,22 @@ class CommandsAtQos0(Connector):
         return [(topic, 0 if topic.endswith("/devices/+/cmd") else qos) for topic, qos in super().filters()]
 
 
-@breaks("I2M-SUB-01.forgotten")
+# One that is to be refused is not heard either.
+@breaks("I2M-SUB-01.forgotten", company=("I2M-CMD-05",))
 class ForgottenCommands(_PerDevice):
     """The commands of one device are not subscribed."""
 
     verb = "cmd"
 
 
-@breaks("I2M-SUB-02", company=("I2M-GET-01",))
+@breaks("I2M-SUB-02", company=("I2M-GET-01", "I2M-GET-04"))
 class ForgottenGets(_PerDevice):
     """The gets of one device are not subscribed, so they are not answered."""
 
     verb = "get"
 
 
-@breaks("I2M-SUB-03")
+@breaks("I2M-SUB-03", company=GROUPS)
 class NoGroups(Connector):
     """Group commands are not subscribed."""
 
@@ -53,7 +57,7 @@ class NoGroups(Connector):
         return [entry for entry in super().filters() if "/groups/" not in entry[0]]
 
 
-@breaks("I2M-SUB-03.whole")
+@breaks("I2M-SUB-03.whole", company=GROUPS)
 class GroupsWithoutVerb(Connector):
     """The filter for groups lacks its last level."""
 
@@ -72,7 +76,8 @@ class NamedRequests(Connector):
         return [*others, *((self.topic(f"meta/request/{name}"), 1) for name in ("info", "devices_list"))]
 
 
-@breaks("I2M-SUB-05", company=OUTSIDE)
+# It is sent its own `offline`, too. What is unread when it closes resets the connection, and DISCONNECT may be lost.
+@breaks("I2M-SUB-05", company=(*OUTSIDE, "I2M-STATUS-05"))
 class Everything(Connector):
     """It subscribes to `#`."""
 

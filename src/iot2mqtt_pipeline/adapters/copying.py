@@ -1,7 +1,7 @@
 """Rows in the binary format of COPY, written by hand: several times as fast as value by value through the driver."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from iot2mqtt_pipeline.record import Row
@@ -21,6 +21,8 @@ _LENGTH = struct.Struct("!i")
 _JSONB = struct.Struct("!ib")
 _JSONB_VERSION = 1
 _REMEMBERED = 100_000
+_PIECE = 1024 * 1024
+"""Bytes of the raw data of rows after which they are given away: each row of a mapping repeats what the device sent."""
 
 
 class Encoder:
@@ -30,11 +32,11 @@ class Encoder:
         self._identities: dict[tuple[str | None, ...], bytes] = {}
         self._units: dict[str | None, bytes] = {}
 
-    def encode(self, rows: Iterable[Row]) -> bytes:
-        """Return what COPY … FROM STDIN (FORMAT BINARY) reads."""
+    def pieces(self, rows: Iterable[Row]) -> Iterator[bytes]:
+        """Yield what COPY … FROM STDIN (FORMAT BINARY) reads, in pieces, so that memory stays flat."""
         if len(self._identities) > _REMEMBERED or len(self._units) > _REMEMBERED:
             self.__init__()  # type: ignore[misc]
-        parts = [_SIGNATURE]
+        parts, size = [_SIGNATURE], 0
         add, identities, units = parts.append, self._identities, self._units
         head, number, jsonb, columns = _HEAD.pack, _NUMBER.pack, _JSONB.pack, len(COLUMNS)
         for row in rows:
@@ -53,8 +55,13 @@ class Encoder:
             add(unit)
             add(jsonb(len(raw) + 1, _JSONB_VERSION))
             add(raw)
+            size += len(raw)
+            if size > _PIECE:
+                yield b"".join(parts)
+                parts.clear()
+                size = 0
         add(_END)
-        return b"".join(parts)
+        yield b"".join(parts)
 
 
 def _text(value: str | None) -> bytes:

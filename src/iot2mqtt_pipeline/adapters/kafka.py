@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from iot2mqtt_pipeline.adapters.kafka_client import made
 from iot2mqtt_pipeline.adapters.kafka_errors import meaning
-from iot2mqtt_pipeline.adapters.kafka_log import driver_log
 from iot2mqtt_pipeline.errors import FencedError, TransientError
 from iot2mqtt_pipeline.stage import Partition, Record
 
@@ -157,7 +157,7 @@ class KafkaSource:
     # ------------------------------------------------------------------ the group
     def _consumer(self) -> Consumer:
         if self._open is None:
-            self._open = Consumer(cast("dict[str, Any]", self._config), logger=driver_log)
+            self._open = made(Consumer, self._config)
             self._open.subscribe(self._topics, on_assign=self._given, on_revoke=self._taken, on_lost=self._lost)
         return self._open
 

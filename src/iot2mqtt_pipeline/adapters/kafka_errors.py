@@ -5,7 +5,9 @@ from confluent_kafka import KafkaError, KafkaException
 from iot2mqtt_pipeline.errors import FencedError, PermanentError, PipelineError, TransientError
 
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
-_BAD_RECORD = {KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP, KafkaError.INVALID_MSG}
+_BAD_RECORD = {KafkaError.INVALID_MSG}
+_BAD_TIME = {KafkaError.INVALID_TIMESTAMP, KafkaError.INVALID_RECORD}
+"""The second one is what Kafka says of each of several records; of ours it has no other reason to."""
 _FENCED = {
     KafkaError._FENCED,  # noqa: SLF001 - librdkafka's own codes carry a leading underscore
     KafkaError.PRODUCER_FENCED,
@@ -20,6 +22,11 @@ def meaning(error: KafkaError) -> PipelineError:
         return PermanentError("too_large", f"Kafka does not take a record of this size: {error.str()}")
     if error.code() in _BAD_RECORD:
         return PermanentError("refused", f"Kafka does not take the record: {error.str()}")
+    if error.code() in _BAD_TIME:
+        return TransientError(
+            "Kafka takes nothing that is written now, because its clock and the one of this host differ: set them, or "
+            f"set message.timestamp.type of the topics to LogAppendTime ({error.str()})"
+        )
     if error.fatal() or error.code() in _FENCED:
         return FencedError(f"Kafka has given this process up: {error.str()}")
     return TransientError(f"Kafka: {error.str()}")

@@ -11,8 +11,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from iot2mqtt_pipeline import letters
 from iot2mqtt_pipeline.adapters.kafka import KafkaSource
+from iot2mqtt_pipeline.adapters.kafka_client import made
 from iot2mqtt_pipeline.adapters.kafka_errors import cause, meaning
-from iot2mqtt_pipeline.adapters.kafka_log import driver_log
 from iot2mqtt_pipeline.adapters.kafka_topics import LARGEST_DEAD_LETTER
 from iot2mqtt_pipeline.errors import FencedError, PermanentError, PipelineError, RefusedError, TransientError
 from iot2mqtt_pipeline.stage import DeadLetter, Done, Outgoing, Partition
@@ -87,7 +87,7 @@ class KafkaOutbox:
 
     def _producer(self) -> Producer:
         if self._open is None:
-            self._open = Producer(cast("dict[str, Any]", self._config), logger=driver_log)
+            self._open = made(Producer, self._config)
         return self._open
 
     def _report(self, done: Done, age: int, error: KafkaError | None, _message: Message) -> None:
@@ -138,7 +138,7 @@ class KafkaTransaction:
         # One that has asked for its turn and heard nothing asks again: a second one would take its place, or it that
         # of the second.
         if self._opening is None:
-            self._opening = Producer(self._config, logger=driver_log)
+            self._opening = made(Producer, self._config)
         try:
             self._opening.init_transactions(_PATIENCE)
         except KafkaException as exception:

@@ -6,8 +6,8 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from iot2mqtt_pipeline.adapters.kafka_client import made
 from iot2mqtt_pipeline.adapters.kafka_errors import cause, meaning
-from iot2mqtt_pipeline.adapters.kafka_log import driver_log
 
 LARGEST_DEAD_LETTER = 16 * 1024 * 1024
 """Bytes that a record of the dead letters may have: more than what it is the dead letter of."""
@@ -19,13 +19,15 @@ def ensure_topics(client: Mapping[str, str], partitions: Mapping[str, int], *, c
 
     Args:
         client: The settings that every client of this Kafka needs.
-        partitions: How many partitions each topic gets; those whose names end in `.dlq` take larger records.
+        partitions: How many partitions each topic gets; those whose names end in `.dlq` take larger records and
+            keep them for ever.
         copies: How often they are kept; -1 means as often as Kafka's own setting says.
 
     Raises:
         TransientError: Kafka is away or refuses.
+        ConfigurationError: There can be no client with these settings.
     """
-    admin = AdminClient(dict(client), logger=driver_log)
+    admin = made(AdminClient, client)
     try:
         known = admin.list_topics(timeout=_PATIENCE).topics
     except KafkaException as exception:
@@ -48,4 +50,10 @@ def ensure_topics(client: Mapping[str, str], partitions: Mapping[str, int], *, c
 
 
 def _config(topic: str) -> dict[str, str]:
-    return {"max.message.bytes": str(LARGEST_DEAD_LETTER)} if topic.endswith(".dlq") else {}
+    # By the writer's time of day, Kafka would refuse records of a host whose clock is ahead, and drop at once those of
+    # one whose clock nobody has set.
+    config = {"message.timestamp.type": "LogAppendTime"}
+    if topic.endswith(".dlq"):
+        # Nobody may look at dead letters for weeks, and there is no other copy of them.
+        config |= {"max.message.bytes": str(LARGEST_DEAD_LETTER), "retention.ms": "-1"}
+    return config

@@ -33,6 +33,11 @@ _PART = 0.7
 _STEPS = 6
 _WRONG_VERSION = {0x01, 0x84}
 _NEWEST, _OLDER = 5, 4
+UNSURE = 5.0
+"""Seconds before the broker was heard last from which on an acknowledgement may not have reached it."""
+_Noted = tuple[str, int, float]
+"""Topic, hash of the payload, and arrival of a message."""
+_NOTHING: tuple[float, _Noted | None] = 0.0, None
 
 
 class MqttInbox:
@@ -43,24 +48,35 @@ class MqttInbox:
         filters: What to subscribe to, at QoS 1, on every connection.
         window: How many messages may be unacknowledged.
         figures: Counts connections and troubles.
+        expiry: Seconds without a connection after which the broker forgets the session; by 3.1.1 at once, unless never.
     """
 
     def __init__(
-        self, *, settings: Mqtt, filters: Sequence[str], window: int = 10_000, figures: Figures | None = None
+        self,
+        *,
+        settings: Mqtt,
+        filters: Sequence[str],
+        window: int = 10_000,
+        figures: Figures | None = None,
+        expiry: int = wire.NEVER,
     ) -> None:
         self._settings = settings
+        self._expiry = expiry
         share = f"$share/{settings.share}/" if settings.share else ""
         self._filters = [share + one for one in filters]
+        self._plain = list(filters) if share else []
         self._window = window
         self._figures = figures or NoFigures()
         self._tls: ssl.SSLContext | None = None
         self._version = _NEWEST if settings.version == "5" else _OLDER
+        self._known: int | None = None if settings.version == "5" else _OLDER
         self._socket: socket.socket | None = None
         self._connection = 0
-        self._granted = self._accepted = False
+        self._granted = self._accepted = self._subscribed = False
         self._data = bytearray()
         self._unsent = bytearray()
-        self._waiting: dict[int, Message] = {}
+        self._waiting: dict[int, _Noted] = {}
+        self._acknowledged: dict[int, tuple[float, _Noted]] = {}
         self._began = self._heard = self._spoke = self._asked = 0.0
         self._attempt = self._short = 0
         self._not_before = 0.0
@@ -95,8 +111,17 @@ class MqttInbox:
         except OSError as error:
             self._lost(str(error))
             return
+        now = time.monotonic()
         for packet_id in ids:
-            self._waiting.pop(packet_id, None)
+            if (noted := self._waiting.pop(packet_id, None)) is not None:
+                self._acknowledged.pop(packet_id, None)
+                self._acknowledged[packet_id] = now, noted
+        self._forget(now - UNSURE)
+
+    def _forget(self, until: float) -> None:
+        """Forget what was acknowledged so long ago that the broker has read it."""
+        while self._acknowledged and next(iter(self._acknowledged.values()))[0] < until:
+            del self._acknowledged[next(iter(self._acknowledged))]
 
     def renew(self) -> None:
         """Drop the connection, so that the broker sends again what is not acknowledged."""
@@ -132,10 +157,11 @@ class MqttInbox:
                     username=settings.username or ("" if password else None),
                     password=password,
                     window=self._window,
+                    expiry=self._expiry,
                 )
             )
-        except OSError as error:
-            self._lost(f"{settings.host}:{settings.port} cannot be reached: {_explain(error)}")
+        except (OSError, UnicodeError) as error:
+            self._lost(f"{settings.host}:{settings.port} cannot be reached: {explain(error)}")
             return False
         return True
 
@@ -158,9 +184,9 @@ class MqttInbox:
         lasted = time.monotonic() - self._began
         stable = self._granted and lasted > STABLE
         self._suspect(brief=self._granted and not stable)
-        if self._socket is not None and not self._accepted:
-            # A broker that knows no MQTT 5 may just hang up.
-            self._version = _OLDER if self._version == _NEWEST else _NEWEST
+        if self._socket is not None and self._known is None:
+            # A broker that knows no MQTT 5 may just hang up, and one that restarts does too: so 3.1.1 is tried once.
+            self._version = _OLDER if self._version == _NEWEST and not self._accepted else _NEWEST
         self._drop()
         self._attempt = 0 if stable else self._attempt + 1
         jitter = 1 + 0.5 * random.random()
@@ -184,6 +210,7 @@ class MqttInbox:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        self._forget(self._heard - UNSURE)
         self._connection += 1
         self._granted = self._accepted = False
         self._data.clear()
@@ -193,7 +220,8 @@ class MqttInbox:
     def _take(self, limit: int) -> list[Message]:
         """Return what the data hold, and heed packets of other kinds."""
         found: list[Message] = []
-        now = time.time()
+        # Two messages that tell no time of their own must not have the same one: they would be the same row.
+        now = time.time_ns() // 1000
         version, connection = self._version, self._connection
         for first, body in wire.packets(self._data, limit):
             if first >> 4 != wire.PUBLISH:
@@ -201,47 +229,67 @@ class MqttInbox:
                 continue
             topic, payload, packet_id = wire.publish(first, body, version=version)
             qos, retain, dup = first >> 1 & 3, bool(first & 1), bool(first & 8)
-            found.append(self._noted(Message(topic, payload, qos, retain, dup, now, packet_id, connection)))
+            arrived = (now + len(found)) / 1_000_000
+            found.append(self._noted(Message(topic, payload, qos, retain, dup, arrived, packet_id, connection)))
         return found
 
     def _noted(self, message: Message) -> Message:
         """Give what is received again its first arrival, so that it becomes the same row where it tells no time.
 
-        A broker gives the id of a packet that was never acknowledged to no other message.
+        A broker gives the id of a packet to no other message until it has read the acknowledgement, which may have been
+        lost with the connection.
         """
-        if not message.packet_id:
+        number = message.packet_id
+        if not number:
             return message
+        _, before = self._acknowledged.pop(number, _NOTHING)
+        content = message.topic, hash(message.payload)
         if message.dup:
-            before = self._waiting.get(message.packet_id)
-            if before is not None and before[:2] == message[:2]:
-                message = message._replace(arrived=before.arrived)
-        self._waiting[message.packet_id] = message
+            before = self._waiting.get(number, before)
+            if before is not None and before[:2] == content:
+                message = message._replace(arrived=before[2])
+        self._waiting[number] = *content, message.arrived
         return message
 
     def _heed(self, kind: int, body: bytes) -> None:
         if kind == wire.CONNACK:
-            self._answered(body[1])
+            self._answered(body[1], known=bool(body[0] & 1))
         elif kind == wire.SUBACK:
             count = wire.refused(body, version=self._version)
             if count:
                 raise wire.ProtocolError(f"the broker refused {count} of our subscriptions: mend its access rules")
-            self._granted = True
-            self._said = None
-            self._figures.connected()
-            _log.info("MQTT: connected to %s:%d", self._settings.host, self._settings.port)
+            if self._plain:
+                # Those of a time without a share are in the session still, and would bring each message once more. Only
+                # now, because until the share is there they are what brings it at all.
+                self._send(wire.unsubscribe(self._plain, version=self._version))
+            self._connected()
         elif kind == wire.DISCONNECT:
             reason = f"0x{body[0]:02x}" if body else "none"
             raise wire.ProtocolError(f"the broker closed the connection, reason {reason}")
 
-    def _answered(self, code: int) -> None:
+    def _connected(self) -> None:
+        """Note that the broker sends what the filters are for."""
+        self._granted = self._subscribed = True
+        self._said = None
+        self._figures.connected()
+        _log.info("MQTT: connected to %s:%d", self._settings.host, self._settings.port)
+
+    def _answered(self, code: int, *, known: bool) -> None:
         if code in _WRONG_VERSION and self._version == _NEWEST:
+            self._known = self._version = _OLDER
             raise wire.ProtocolError("the broker does not know MQTT 5")
         self._accepted = True
+        if self._version == _NEWEST:
+            self._known = _NEWEST
         if code:
             raise wire.ProtocolError(
                 f"the broker refused the connection, code 0x{code:02x}: check MQTT_USERNAME and MQTT_PASSWORD"
             )
-        self._send(wire.subscribe(self._filters, version=self._version))
+        if known and self._subscribed and self._version == _OLDER:
+            # A broker of 3.1.1 would send all retained messages again, and those that tell no time would be new rows.
+            self._connected()
+        else:
+            self._send(wire.subscribe(self._filters, version=self._version))
 
     def _fill(self, timeout: float) -> bool:
         """Read what there is, waiting for the first of it; whether there was anything."""
@@ -305,11 +353,14 @@ def tls_context(settings: Mqtt) -> ssl.SSLContext:
             context.load_cert_chain(settings.certfile, settings.keyfile, password="")
     except (OSError, ValueError) as error:
         names = "MQTT_CA_CERTS, MQTT_CERTFILE and MQTT_KEYFILE"
-        raise ConfigurationError(f"TLS cannot be set up from {names}: {_explain(error)}") from None
+        raise ConfigurationError(f"TLS cannot be set up from {names}: {explain(error)}") from None
     return context
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
+    """Return why there is no connection."""
+    if isinstance(error, UnicodeError):
+        return "it is no name that a host can have; check MQTT_HOST"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message}); check MQTT_CA_CERTS"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -8,7 +8,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from iot2mqtt_pipeline.adapters.mqtt import tls_context
+from iot2mqtt_pipeline.adapters.mqtt import explain, tls_context
 from iot2mqtt_pipeline.errors import TransientError
 from iot2mqtt_pipeline.settings import Mqtt
 from iot2mqtt_pipeline.stage import Stopped
@@ -66,8 +66,8 @@ class MqttPublisher:
         client.on_publish = lambda *_: self._room.release()
         try:
             client.connect(settings.host, settings.port, settings.keepalive)
-        except OSError as error:
-            raise TransientError(f"{place} cannot be reached: {error.strerror or error}", server="mqtt") from None
+        except (OSError, UnicodeError) as error:
+            raise TransientError(f"{place} cannot be reached: {explain(error)}", server="mqtt") from None
         client.loop_start()
         if self._connected.wait(PATIENCE) and not self._refusal:
             return

@@ -11,7 +11,8 @@ CONNACK, PUBLISH, SUBACK, PINGRESP, DISCONNECT = 2, 3, 9, 13, 14
 """Kinds of packets, as the upper half of their first byte."""
 PINGREQ = b"\xc0\x00"
 GOODBYE = b"\xe0\x00"
-_NEVER = 0xFFFF_FFFF
+NEVER = 0xFFFF_FFFF
+"""The expiry of a session that the broker keeps for good."""
 _LENGTH_BYTES = 4
 _FAILURE = 0x80
 
@@ -21,7 +22,14 @@ class ProtocolError(ValueError):
 
 
 def connect(
-    *, version: int, client_id: str, keepalive: int, username: str | None, password: str | None, window: int
+    *,
+    version: int,
+    client_id: str,
+    keepalive: int,
+    username: str | None,
+    password: str | None,
+    window: int,
+    expiry: int = NEVER,
 ) -> bytes:
     """Return a CONNECT for a session that the broker keeps.
 
@@ -32,11 +40,14 @@ def connect(
         username: Or None.
         password: Or None.
         window: How many messages may be unacknowledged; MQTT 3.1.1 has no word for it.
+        expiry: Seconds without a connection after which the broker forgets the session; where they are not NEVER,
+            MQTT 3.1.1, which knows no others, has it forgotten at once.
     """
-    flags = (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
+    flags = 0x02 if version != 5 and expiry != NEVER else 0  # noqa: PLR2004 - the number of the protocol
+    flags |= (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
     body = _text("MQTT") + bytes([version, flags]) + keepalive.to_bytes(2, "big")
     if version == 5:  # noqa: PLR2004 - the number of the protocol
-        properties = b"\x11" + _NEVER.to_bytes(4, "big") + b"\x21" + min(window, 65535).to_bytes(2, "big")
+        properties = b"\x11" + expiry.to_bytes(4, "big") + b"\x21" + min(window, 65535).to_bytes(2, "big")
         body += bytes([len(properties)]) + properties
     body += _text(client_id)
     for credential in (username, password):
@@ -52,6 +63,12 @@ def subscribe(filters: Sequence[str], *, version: int) -> bytes:
     options = bytes([1 | new_only if modern else 1])
     body = b"\x00\x01" + (b"\x00" if modern else b"")
     return _packet(0x82, body + b"".join(_text(one) + options for one in filters))
+
+
+def unsubscribe(filters: Sequence[str], *, version: int) -> bytes:
+    """Return an UNSUBSCRIBE."""
+    body = b"\x00\x02" + (b"\x00" if version == 5 else b"")  # noqa: PLR2004 - the number of the protocol
+    return _packet(0xA2, body + b"".join(map(_text, filters)))
 
 
 def pubacks(packet_ids: Iterable[int]) -> bytes:

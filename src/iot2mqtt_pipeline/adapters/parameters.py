@@ -80,11 +80,18 @@ class LiveParameters:
                     self._listen(connection)
             except (TransientError, ConfigurationError) as error:
                 failures += 1
-                self._waiting_for = f"device parameters cannot be read: {error}"
-                delay = delay_after(failures)
-                kept = "waiting for them" if self._table is None else "the last ones serve"
-                _log.warning("%s; %s, trying again in %.1f s", self._waiting_for, kept, delay)
-                self._ended.wait(delay)
+                self._wait(f"{error}", failures)
+            except Exception as error:  # noqa: BLE001 - without this thread, old parameters would serve for ever
+                failures += 1
+                _log.error("a defect while device parameters were read", exc_info=True)
+                self._wait(f"{type(error).__name__}: {error}", failures)
+
+    def _wait(self, why: str, failures: int) -> None:
+        self._waiting_for = f"device parameters cannot be read: {why}"
+        delay = delay_after(failures)
+        kept = "waiting for them" if self._table is None else "the last ones serve"
+        _log.warning("%s; %s, trying again in %.1f s", self._waiting_for, kept, delay)
+        self._ended.wait(delay)
 
     def _listen(self, connection: Connection) -> None:
         while not self._ended.is_set():

@@ -36,7 +36,8 @@ _OF_THE_RECORD = ("22", "23", "54")
 """Classes of errors that a value causes: data exceptions, constraints, program limits."""
 _OF_THE_SETUP = ("0A", "3D", "3F", "42")
 """Classes of errors that a person has to mend: unsupported, no such database or schema, no such table or no right."""
-_READABLE = {"42P01": "run `iot2mqtt-pipeline init-db`"}
+_READABLE = dict.fromkeys(("42P01", "42703"), "run `iot2mqtt-pipeline init-db`")
+"""No such table, no such column: the second one of a database that an older release made."""
 
 
 def connect(parameters: Mapping[str, str | int], *, name: str) -> Connection:

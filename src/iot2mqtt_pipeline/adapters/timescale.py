@@ -1,15 +1,18 @@
 """The sink's store: iot_measurements in TimescaleDB, or in a PostgreSQL without it."""
 
 import logging
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from psycopg import errors, sql
 
 from iot2mqtt_pipeline.adapters.copying import COLUMNS, Encoder
-from iot2mqtt_pipeline.adapters.postgres import SERVER, Connection, connect, translated, where
-from iot2mqtt_pipeline.errors import PermanentError, TransientError
+from iot2mqtt_pipeline.adapters.positions import Log, Logs, find, move, unnamed
+from iot2mqtt_pipeline.adapters.postgres import Connection, connect, translated, where
+from iot2mqtt_pipeline.errors import PermanentError
 from iot2mqtt_pipeline.record import Row
 from iot2mqtt_pipeline.stage import Move, Partition
 
@@ -35,20 +38,25 @@ _COUNT_DUPLICATES = (
     "INSERT INTO iot_sink_duplicates AS known (device_id, duplicates) SELECT * FROM unnest(%s::text[], %s::bigint[])"
     " ORDER BY 1 ON CONFLICT (device_id) DO UPDATE SET duplicates = known.duplicates + EXCLUDED.duplicates"
 )
-_MOVE = (
-    "WITH moved AS (SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[])"
-    " AS given (topic, partition, expected, next_offset)) "
-    "INSERT INTO iot_sink_offsets AS known (topic, partition, next_offset)"
-    " SELECT topic, partition, next_offset FROM moved ORDER BY topic, partition"
-    " ON CONFLICT (topic, partition) DO UPDATE SET next_offset = EXCLUDED.next_offset"
-    " WHERE known.next_offset = (SELECT expected FROM moved"
-    " WHERE moved.topic = known.topic AND moved.partition = known.partition)"
-)
 _LATE = (
     "INSERT INTO iot_late_hours AS known (bucket) SELECT * FROM unnest(%s::timestamptz[]) ORDER BY 1"
     " ON CONFLICT (bucket) DO UPDATE SET mark = known.mark + 1"
 )
+_LEFT_OUT = (
+    "SELECT FROM _timescaledb_catalog.continuous_aggs_materialization_invalidation_log AS log"
+    " JOIN _timescaledb_catalog.continuous_agg AS known ON known.mat_hypertable_id = log.materialization_id"
+    " JOIN pg_namespace AS space ON space.nspname = known.user_view_schema"
+    " JOIN pg_class AS view ON view.relnamespace = space.oid AND view.relname = known.user_view_name"
+    " WHERE view.oid = 'iot_hourly_stats'::regclass"
+    " AND log.lowest_modified_value < extract(epoch FROM %s::timestamptz) * 1000000"
+    " AND log.greatest_modified_value >= extract(epoch FROM %s::timestamptz) * 1000000"
+)
+_UPKEEP_WAITS = "SET LOCAL lock_timeout = '2s'"
+"""Whoever reads the measurements may do so for hours, and nobody can store rows while upkeep waits for its end."""
+_ANY_END = 2**63 - 1
 _HOURS_AT_A_TIME = 200
+_REFRESH = 2.0
+"""Seconds after which no further hour is computed anew at a time."""
 _HOUR = timedelta(hours=1)
 
 
@@ -58,29 +66,49 @@ class TimescaleStore:
     Args:
         parameters: How libpq connects.
         retention_days: Days after which measurements are dropped, or None for never.
+        logs: Tells which logs the partitions are; None where each is only one.
     """
 
-    def __init__(self, *, parameters: Mapping[str, str | int], retention_days: int | None = None) -> None:
+    def __init__(
+        self, *, parameters: Mapping[str, str | int], retention_days: int | None = None, logs: Logs | None = None
+    ) -> None:
         self._parameters = dict(parameters)
+        self._logs = logs or unnamed
+        self._names: dict[Partition, str] = {}
         self._retention_days = retention_days
         self._connection: Connection | None = None
         self._encoder = Encoder()
         self._repeating = False
-        self._window: timedelta | None = None
+        self._passed: datetime | None = None
+        self._turn = threading.Lock()
 
     def offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Return the next offset to read of each partition; those that were never read are left out.
+        """Return the next offset to read of each partition, and store for the logs that they are now.
+
+        Those that were never read are left out.
 
         Raises:
-            TransientError: The database is away.
+            TransientError: The database is away, or nobody tells which logs they are.
         """
-        wanted = set(partitions)
+        logs = self._logs(partitions)
         with self._session() as connection:
-            found = connection.execute(
-                "SELECT topic, partition, next_offset FROM iot_sink_offsets WHERE topic = ANY(%s)",
-                [sorted({topic for topic, _ in wanted})],
-            ).fetchall()
-        return {(topic, number): offset for topic, number, offset in found if (topic, number) in wanted}
+            found = find(connection, logs)
+        self._names |= {partition: log.name for partition, log in logs.items()}
+        return found
+
+    def starts(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Return the same for a group that gives partitions while a batch is stored, which is of the logs before.
+
+        Raises:
+            TransientError: The database is away, or nobody tells which logs they are.
+        """
+        if not partitions:  # as where there are more sinks than partitions
+            return {}
+        # Who asks a Kafka that is just coming back, in the midst of its group's work, may lose his place for good.
+        known = self._names.keys() >= set(partitions)
+        logs = {one: Log(self._names[one], _ANY_END) for one in partitions} if known else self._logs(partitions)
+        with self._session() as connection:
+            return find(connection, logs)
 
     def write(self, rows: Sequence[Row], moves: Mapping[Partition, Move]) -> int:
         """Store rows and move the offsets, in one transaction.
@@ -96,17 +124,16 @@ class TimescaleStore:
             TransientError: The database is away, or another sink has moved an offset.
             ConfigurationError: The tables are missing, or not ours to write.
         """
-        data = self._encoder.encode(rows)
         if not self._repeating:
             with self._session() as connection:
                 try:
-                    self._store(connection, data, rows, moves, staged=False)
+                    self._store(connection, rows, moves, staged=False)
                 except errors.UniqueViolation:
                     self._repeating = True
                 else:
                     return 0
         with self._session() as connection:
-            duplicates = self._store(connection, data, rows, moves, staged=True)
+            duplicates = self._store(connection, rows, moves, staged=True)
         self._repeating = duplicates > 0
         return duplicates
 
@@ -117,10 +144,11 @@ class TimescaleStore:
             TransientError: The database is away or busy.
         """
         with self._session() as connection:
-            connection.execute("SELECT iot_upkeep(%s)", [self._retention_days])
-            found = connection.execute("SELECT refresh_window FROM iot_upkeep_state").fetchone()
-            self._window = found[0] if found else None
-            if self._window is not None:
+            with connection.transaction():
+                connection.execute(_UPKEEP_WAITS)
+                connection.execute("SELECT iot_upkeep(%s)", [self._retention_days])
+            self._passed = _passed(connection)
+            if self._passed is not None:
                 self._refresh(connection)
 
     def close(self) -> None:
@@ -131,16 +159,17 @@ class TimescaleStore:
 
     # ------------------------------------------------------------------ one transaction
     def _store(
-        self, connection: Connection, data: bytes, rows: Sequence[Row], moves: Mapping[Partition, Move], *, staged: bool
+        self, connection: Connection, rows: Sequence[Row], moves: Mapping[Partition, Move], *, staged: bool
     ) -> int:
         duplicates: list[tuple[str, int]] = []
         with connection.transaction():
-            self._move(connection, moves)
+            move(connection, moves, self._names)
             if staged:
                 connection.execute(_CREATE_STAGING)
             if rows:
                 with connection.cursor().copy(_COPY.format(_STAGING if staged else _MEASUREMENTS, _COLUMNS)) as copy:
-                    copy.write(data)
+                    for piece in self._encoder.pieces(rows):
+                        copy.write(piece)
             if staged:
                 duplicates = connection.execute(_FROM_STAGING).fetchall()
             if duplicates:
@@ -148,17 +177,11 @@ class TimescaleStore:
             self._mark_late(connection, rows)
         return sum(count for _, count in duplicates)
 
-    def _move(self, connection: Connection, moves: Mapping[Partition, Move]) -> None:
-        columns = list(zip(*((*partition, *move) for partition, move in moves.items()), strict=True))
-        moved = connection.execute(_MOVE, [list(column) for column in columns])
-        if moved.rowcount != len(moves):
-            raise TransientError(f"another sink has stored what this one has read of {_named(moves)}", server=SERVER)
-
     def _mark_late(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Note the hours that hourly statistics have passed, or soon will have."""
-        if self._window is None or not rows:
+        passed = self._passed
+        if passed is None or not rows:
             return
-        passed = datetime.now(UTC) - self._window / 2
         if min(rows, key=_timestamp).timestamp < passed:
             hours = {row.timestamp.replace(minute=0, second=0, microsecond=0) for row in rows if row.timestamp < passed}
             connection.execute(_LATE, [sorted(hours)])
@@ -173,21 +196,38 @@ class TimescaleStore:
         marked = connection.execute(
             "SELECT bucket, mark FROM iot_late_hours ORDER BY bucket LIMIT %s", [_HOURS_AT_A_TIME]
         ).fetchall()
-        for first, past in _spans([bucket for bucket, _ in marked]):
-            connection.execute("CALL refresh_continuous_aggregate('iot_hourly_stats', %s, %s)", [first, past])
-            done = [(bucket, mark) for bucket, mark in marked if first <= bucket < past]
-            connection.cursor().executemany("DELETE FROM iot_late_hours WHERE bucket = %s AND mark = %s", done)
+        # Nothing is stored meanwhile: what takes longer than this goes on at the next upkeep.
+        end = time.monotonic() + _REFRESH
+        for hour, mark in marked:
+            connection.execute("CALL refresh_continuous_aggregate('iot_hourly_stats', %s, %s)", [hour, hour + _HOUR])
+            # TimescaleDB leaves out silently what it is at work on itself, though its own work may not cover it.
+            if not connection.execute(_LEFT_OUT, [hour + _HOUR, hour]).rowcount:
+                connection.execute("DELETE FROM iot_late_hours WHERE bucket = %s AND mark = %s", [hour, mark])
+            if time.monotonic() > end:
+                break
 
     # ------------------------------------------------------------------ the connection
     @contextmanager
     def _session(self) -> Iterator[Connection]:
-        """Give the connection; one on which something else failed than a row is closed, and with it its locks."""
-        if self._connection is None:
-            self._connection = connect(self._parameters, name="iot2mqtt sink")
+        """Give the connection; one on which something else failed than a row is closed, and with it its locks.
+
+        It is given to one at a time: while a batch is stored, the group may give partitions, and where they begin must
+        neither be read inside of that transaction nor end it.
+        """
+        with self._turn:
+            yield from self._given()
+
+    def _given(self) -> Iterator[Connection]:
+        connection, fresh = self._connection, self._connection is None
+        if connection is None:
+            connection = self._connection = connect(self._parameters, name="iot2mqtt sink")
             _log.info("connected to %s", where(self._parameters))
         try:
             with translated(self._parameters):
-                yield self._connection
+                if fresh:
+                    # Rows are late also where upkeep has not come to its end yet.
+                    self._passed = _passed(connection)
+                yield connection
         except PermanentError:
             raise
         except BaseException:
@@ -195,20 +235,12 @@ class TimescaleStore:
             raise
 
 
+def _passed(connection: Connection) -> datetime | None:
+    """Return up to when statistics are no longer renewed on their own, or None where they always are."""
+    # By the clock of the database, which renews the statistics: ours may show another time.
+    found = connection.execute("SELECT now() - refresh_window / 2 FROM iot_upkeep_state").fetchone()
+    return found[0] if found else None
+
+
 def _timestamp(row: Row) -> datetime:
     return row.timestamp
-
-
-def _named(moves: Mapping[Partition, Move]) -> str:
-    return ", ".join(f"{topic}/{number}" for topic, number in moves)
-
-
-def _spans(hours: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
-    """Return the sorted hours as spans without gaps, each with its end."""
-    spans: list[tuple[datetime, datetime]] = []
-    for hour in hours:
-        if spans and spans[-1][1] == hour:
-            spans[-1] = (spans[-1][0], hour + _HOUR)
-        else:
-            spans.append((hour, hour + _HOUR))
-    return spans

@@ -1,5 +1,6 @@
 """The ledger of a whole pipeline: gathered from Kafka and the database, and shown."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +15,6 @@ from iot2mqtt_pipeline.ledger import Account, accounts, total
 from iot2mqtt_pipeline.letters import SUFFIX
 from iot2mqtt_pipeline.parameters import ParameterTable
 from iot2mqtt_pipeline.settings import Settings
-from iot2mqtt_pipeline.stage import Record
 
 _HEAD = ("device", "published", "stored", "dead-lettered", "duplicates", "missing")
 
@@ -52,14 +52,16 @@ def gather(found: Settings) -> Books:
     raw, decoded = found.kafka.raw_topic, found.kafka.decoded_topic
     # The database first: what is stored meanwhile is in Kafka too, and must not look as if it came from nowhere.
     rows, duplicates = stored(found.timescale.connection())
+    topics = {name: _topic(found, name) for name in (raw, decoded, raw + SUFFIX, decoded + SUFFIX)}
     counts = count(
-        raw=_records(found, raw),
-        decoded=_records(found, decoded),
-        dead={topic: _records(found, topic + SUFFIX) for topic in (raw, decoded)},
-        decoder=Decoder(_parameters(found), found.unknown),
+        raw=topics[raw].records(),
+        decoded=topics[decoded].records(),
+        dead={topic: topics[topic + SUFFIX].records() for topic in (raw, decoded)},
+        decoder=Decoder(_parameters(found), found.unknown, time.time()),
     )
     books = accounts(published=counts.published, stored=rows, dead_lettered=counts.dead_lettered, duplicates=duplicates)
-    return Books(books, counts.expired)
+    # Those that did not have to be read have dropped nothing that matters.
+    return Books(books, sum(topic.dropped for topic in topics.values()))
 
 
 def lines(books: Books, *, everyone: bool) -> Iterator[str]:
@@ -96,8 +98,8 @@ def _cells(name: str, book: Account) -> tuple[str, ...]:
     return (name, *(f"{number:,}" for number in numbers))
 
 
-def _records(found: Settings, topic: str) -> Iterator[Record]:
-    return KafkaLetters(client=found.kafka.client(), topic=topic).records()
+def _topic(found: Settings, topic: str) -> KafkaLetters:
+    return KafkaLetters(client=found.kafka.client(), topic=topic)
 
 
 def _parameters(found: Settings) -> ParameterTable:

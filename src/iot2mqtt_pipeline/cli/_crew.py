@@ -1,6 +1,7 @@
 """All stages in one process: each on a thread, started again when it dies."""
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,13 +28,20 @@ class Stage(Protocol):
 
 
 @contextmanager
-def crew(found: Settings, watch: Watch) -> Iterator[None]:
-    """Run all stages until the end of the block, and then let each finish what it has at hand."""
+def crew(found: Settings, watch: Watch, *, expiry: int) -> Iterator[None]:
+    """Run all stages until the end of the block, and then let each finish what it has at hand.
+
+    Args:
+        found: The settings.
+        watch: Counts, and is told who is alive.
+        expiry: Seconds for which the broker keeps the session of the bridge without it.
+    """
     over = threading.Event()
+    name = f"up-{socket.gethostname()}"
     with LiveParameters(parameters=found.postgres.connection()) as parameters:
         makers: Mapping[str, Callable[[], Stage]] = {
-            "bridge": lambda: _wiring.bridge(found, watch.figures("bridge")),
-            "processor": lambda: _wiring.processor(found, watch.figures("processor"), name="up", parameters=parameters),
+            "bridge": lambda: _wiring.bridge(found, watch.figures("bridge"), expiry=expiry),
+            "processor": lambda: _wiring.processor(found, watch.figures("processor"), name=name, parameters=parameters),
             "sink": lambda: _wiring.sink(found, watch.figures("sink")),
         }
         threads = [

@@ -7,6 +7,7 @@ from iot2mqtt_pipeline.adapters.checks import database_fault, kafka_fault, mqtt_
 from iot2mqtt_pipeline.adapters.kafka import KafkaSource
 from iot2mqtt_pipeline.adapters.kafka_out import KafkaDeadLetters, KafkaOutbox, KafkaTransaction
 from iot2mqtt_pipeline.adapters.mqtt import MqttInbox
+from iot2mqtt_pipeline.adapters.mqtt_wire import NEVER
 from iot2mqtt_pipeline.adapters.parameters import LiveParameters
 from iot2mqtt_pipeline.adapters.timescale import TimescaleStore
 from iot2mqtt_pipeline.bridge import Bridge
@@ -48,9 +49,10 @@ def topics(kafka: Kafka) -> dict[str, int]:
     return read | dict.fromkeys((topic + SUFFIX for topic in read), 1)
 
 
-def bridge(settings: Settings, figures: Figures) -> Bridge:
-    """Return a bridge from MQTT to Kafka."""
-    inbox = MqttInbox(settings=settings.mqtt, filters=filters(settings.mqtt.base_topic), figures=figures)
+def bridge(settings: Settings, figures: Figures, *, expiry: int = NEVER) -> Bridge:
+    """Return a bridge from MQTT to Kafka, whose session the broker forgets after so many seconds without it."""
+    mqtt = settings.mqtt
+    inbox = MqttInbox(settings=mqtt, filters=filters(mqtt.base_topic), figures=figures, expiry=expiry)
     outbox = KafkaOutbox(client=settings.kafka.client())
     return Bridge(inbox=inbox, outbox=outbox, topic=settings.kafka.raw_topic, figures=figures)
 
@@ -81,9 +83,12 @@ def processor(settings: Settings, figures: Figures, *, name: str, parameters: Li
 def sink(settings: Settings, figures: Figures) -> Sink:
     """Return a sink."""
     client = settings.kafka.client()
-    store = TimescaleStore(parameters=settings.timescale.connection(), retention_days=settings.retention_days)
+    store = TimescaleStore(
+        parameters=settings.timescale.connection(),
+        retention_days=settings.retention_days,
+    )
     return Sink(
-        source=KafkaSource(client=client, group=SINKS, topics=[settings.kafka.decoded_topic], on_assign=store.offsets),
+        source=KafkaSource(client=client, group=SINKS, topics=[settings.kafka.decoded_topic], on_assign=store.starts),
         store=store,
         dead_letters=KafkaDeadLetters(client=client),
         batch_size=settings.batch_size,

@@ -1,7 +1,6 @@
 """`iot2mqtt-pipeline dlq`: what could not be carried, and putting it back once it can."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +11,10 @@ from iot2mqtt_pipeline.adapters.kafka_letters import KafkaLetters
 from iot2mqtt_pipeline.adapters.kafka_out import KafkaOutbox
 from iot2mqtt_pipeline.cli._running import settings
 from iot2mqtt_pipeline.deadletter import Found
+from iot2mqtt_pipeline.errors import PermanentError
 from iot2mqtt_pipeline.letters import SUFFIX
 from iot2mqtt_pipeline.settings import Settings
+from iot2mqtt_pipeline.topics import device_of
 
 _SHOWN = 100
 _of = click.option(
@@ -72,17 +73,20 @@ def replay(places: tuple[str, ...], which: str, reason: str | None, device: str 
     found = settings()
     named = {_place(place) for place in places}
     matches = _wanted(reason, device)
-    chosen = [
-        one
-        for one in deadletter.find(_letters(found, which), wanted=matches)
-        if not named or (one.partition, one.offset) in named
-    ]
+    dead = _letters(found, which)
+    # Of a record that has died again the last letter is enough; who names a place means that one.
+    before = set() if named else deadletter.replayed(dead)
+
+    def wanted(one: Found) -> bool:
+        chosen = (one.partition, one.offset) in named if named else f"{one.partition}/{one.offset}" not in before
+        return matches(one) and chosen
+
     outbox = KafkaOutbox(client=found.kafka.client())
-    done = deadletter.replay(chosen, outbox, raw_topic=found.kafka.raw_topic, arrived=time.time())
+    done = deadletter.replay(deadletter.find(dead, wanted=wanted), outbox, raw_topic=found.kafka.raw_topic)
     for one, why in done.failed:
         click.echo(f"{one.partition}/{one.offset} was not replayed: {why}", err=True)
     click.echo(f"replayed {done.sent}")
-    if done.failed or len(named) > len(chosen):
+    if done.failed or len(named) > done.sent:
         raise click.exceptions.Exit(1)
 
 
@@ -96,7 +100,14 @@ def _wanted(reason: str | None, device: str | None) -> Callable[[Found], bool]:
 
 
 def _device_of(found: Found) -> str:
-    return (found.letter.key or b"").decode(errors="replace")
+    """Return the device, by its topic where the bridge has set its message aside; empty where nobody can tell."""
+    letter = found.letter
+    if letter.key is not None:
+        return letter.key.decode(errors="replace")
+    try:
+        return device_of(letter.topic)
+    except PermanentError:
+        return ""
 
 
 def _facts(found: Found) -> dict[str, Any]:

@@ -66,7 +66,10 @@ def export(file: Path) -> None:
     """Write all parameters to a .csv or .json FILE."""
     _read, write = _format(file)
     rows = table.rows(settings().postgres.connection())
-    file.write_text(write(rows), encoding="utf-8")
+    try:
+        file.write_text(write(rows), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from None
     click.echo(f"{len(rows)} rows")
 
 

@@ -28,8 +28,10 @@ _log = logging.getLogger("iot2mqtt.pipeline.up")
 
 DRAINED = 60.0
 """Seconds for what is under way to arrive, at the most."""
-QUIET = 6.0
-"""Seconds without any progress after which no more is waited for."""
+QUIET = 20.0
+"""Seconds without any progress after which no more is waited for: so long may a Kafka that has just started take."""
+SETTLED = 3.0
+"""Seconds until it is known how far a stage is behind in a given Kafka, which may have held something before."""
 BEGUN = 30.0
 """Seconds for the bridge to subscribe, before anything is simulated."""
 _TICK = 0.1
@@ -97,7 +99,7 @@ def _run(made: Services, simulation: Simulation | None, ending: threading.Event,
     checks = {name: check for stage in STAGES for name, check in needs.of(stage).items()}
     published = simulation.published if simulation is not None else None
     with watched(at=made.settings, checks=checks) as watch, ExitStack() as stack:
-        stack.enter_context(crew(made.settings, watch))
+        stack.enter_context(crew(made.settings, watch, expiry=made.expiry))
         show = Show(found=made.settings, registry=watch.registry, services=made.said, simulated=published)
         stack.enter_context(show.shown())
         _watch(show, ending, BEGUN, lambda: _subscribed(watch))
@@ -109,7 +111,8 @@ def _run(made: Services, simulation: Simulation | None, ending: threading.Event,
             simulation.ending.set()
             thread.join()
         show.status = "ending: what is under way is waited for"
-        _drain(watch, show, published)
+        sent = published() if published is not None else 0
+        _drain(watch, show, sent, settled=0 if "KAFKA_BOOTSTRAP_SERVERS" in made.variables else SETTLED)
 
 
 def _simulate(simulation: Simulation, ending: threading.Event) -> None:
@@ -130,14 +133,16 @@ def _subscribed(watch: Watch) -> bool:
     return numbers(watch.registry)["bridge"].connections > 0
 
 
-def _drain(watch: Watch, show: Show, published: Callable[[], int] | None) -> None:
+def _drain(watch: Watch, show: Show, sent: int, *, settled: float) -> None:
     """Wait until everything has arrived, or nothing moves any more."""
-    sent = published() if published is not None else 0
     end = time.monotonic() + DRAINED
     still, since = None, time.monotonic()
+    known = since + settled
     while time.monotonic() < end:
         now = numbers(watch.registry)
-        if _arrived(now, sent):
+        if now["bridge"].forwarded < sent:
+            known = time.monotonic() + settled
+        if _arrived(now, sent) and time.monotonic() > known:
             return
         if now != still:
             still, since = now, time.monotonic()
@@ -155,6 +160,7 @@ def _arrived(now: dict[str, Numbers], sent: int) -> bool:
         and processor.received >= bridge.forwarded - bridge.dead_letters
         and sink.received >= processor.forwarded - processor.dead_letters
         and sink.forwarded + sink.dead_letters >= sink.received
+        and processor.lag == sink.lag == 0
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from iot2mqtt_pipeline.decoders.base import wrong
 
@@ -25,9 +25,10 @@ def factor_of(scaling: object) -> Decimal | None:
     """
     try:
         factor = Decimal(str(scaling))
-    except InvalidOperation:
+    except ArithmeticError:
         raise ValueError(f"scaling_factor {scaling!r} is no number") from None
-    if not factor.is_finite() or not _SMALLEST <= abs(factor) <= _BIGGEST:
+    # abs() would round, and fail where the exponent is larger than a context allows.
+    if not factor.is_finite() or not _SMALLEST <= factor.copy_abs() <= _BIGGEST:
         raise ValueError(f"scaling_factor {scaling} is 0 or outside of 1e-30 to 1e30")
     return None if factor == 1 else factor
 
@@ -56,9 +57,11 @@ def number_in(value: object) -> int | float:
     """
     if isinstance(value, str) and len(value) <= _LONGEST and _NUMBER.fullmatch(value):
         value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         wrong(value, "a number")
-    return value if isinstance(value, float) else whole(value)
+    if isinstance(value, int):
+        return whole(value)
+    return value if math.isfinite(value) else wrong(value, "a number")
 
 
 def whole(value: int) -> int:

@@ -20,6 +20,8 @@ from iot2mqtt_sdk.cli._port import HOST, free_port, in_use
 FILE = "conformance.toml"
 PATIENCE = 10.0
 """Seconds in which a simulated device must be ready, or end."""
+BROKER = "broker.port"
+"""The place where the broker is, for what stands for an application that is connected to it as well."""
 STEP = 0.02
 """Seconds between two looks at whether a port is open, which nothing tells of."""
 _PLACE = re.compile(r"\{((?:\w+\.)?port)\}")
@@ -93,7 +95,8 @@ def devices(folder: Path, declared: Mapping[str, Any], ports: Mapping[str, int])
     One whose port is taken already is left to whoever plays it there.
 
     Raises:
-        ClickException: The declaration is wrong, or a program does not start or is not ready in time.
+        ClickException: The declaration is wrong, a program does not start or is not ready in time, or it wants to know
+            of a broker that `ports` does not name.
     """
     workdir = folder / str(declared["connector"].get("workdir", "."))
     with ExitStack() as stack:
@@ -105,6 +108,9 @@ def devices(folder: Path, declared: Mapping[str, Any], ports: Mapping[str, int])
                     f"{HOST}:{port} is taken, and whoever listens there is used as the simulated {name}", err=True
                 )
                 continue
+            if BROKER not in ports and any(f"{{{BROKER}}}" in part for part in command):
+                advice = f"set MQTT_HOST={HOST}, or add --broker embedded"
+                raise click.ClickException(f"the simulated {name} needs a broker on this machine: {advice}")
             places = {**ports, "port": port, f"{name}.port": port}
             arguments = [_filled(part, places) for part in command]
             stack.enter_context(_started(name, arguments, workdir, _filled(ready, places)))

@@ -31,10 +31,10 @@ class Template:
         description: One line for people.
         needs: What must be installed beside `iot2mqtt`, for people.
         leave_out: Files of the reference connector that make sense there only.
-        device: A device of the example instance that takes `command`.
-        command: An argument of `iot2mqtt send`.
         files: What to do with each file, for the new README.
         replace: What stands in the reference connector, in texts and paths, and what takes its place.
+        device: A device of the example instance that takes `command`; empty where none takes any.
+        command: An argument of `iot2mqtt send`.
         port: Where the example instance finds the simulated devices.
         ignore: What git is to leave alone beyond what it leaves alone in every connector.
         dockerfile: What the container runs, where the template's own Dockerfile is not taken.
@@ -44,10 +44,10 @@ class Template:
     description: str
     needs: str
     leave_out: Sequence[str]
-    device: str
-    command: str
     files: Mapping[str, str]
     replace: Mapping[str, str]
+    device: str = ""
+    command: str = ""
     port: int = 0
     ignore: Sequence[str] = ()
     dockerfile: str = ""
@@ -65,6 +65,18 @@ class Template:
             path = Path(".gitignore") if file.name == "gitignore" else Path(file.name)
             if path.name != "Dockerfile" or self.dockerfile:
                 yield path, _filled(file.read_text(encoding="utf-8"), words), 0o644
+
+    def to_try(self, name: str) -> tuple[list[str], list[str]]:
+        """Return what to type first in the folder of a connector of this name, and what elsewhere, while it runs."""
+        install = ["pip install -r requirements.txt"] if self._needs_packages() else []
+        send = [f"iot2mqtt send {name} {self.device} {self.command}"] if self.device else []
+        return [*install, "iot2mqtt check", "iot2mqtt run --broker embedded"], ["iot2mqtt watch", *send]
+
+    def _needs_packages(self) -> bool:
+        """Whether requirements.txt names anything but the SDK, which who reads this has."""
+        file = self.folder / "requirements.txt"
+        lines = file.read_text(encoding="utf-8").split() if file.is_file() else []
+        return not all(line.startswith("iot2mqtt-sdk") for line in lines)
 
     def clashes(self, name: str) -> bool:
         """Whether a new connector of this name would name something that the template has already."""
@@ -87,6 +99,7 @@ class Template:
         return Path(replaced(file.relative_to(self.folder).as_posix()))
 
     def _words(self, name: str) -> dict[str, str]:
+        first, meanwhile = self.to_try(name)
         return {
             "name": name,
             "lower": name.lower(),
@@ -95,8 +108,8 @@ class Template:
             "template": self.folder.name,
             "description": self.description,
             "needs": self.needs,
-            "device": self.device,
-            "command": self.command,
+            "first": "\n".join(first),
+            "meanwhile": "\n".join(meanwhile),
             "dockerfile": self.dockerfile,
             "files": "\n".join(f"| {file} | {what} |" for file, what in self.files.items()),
             "ignore": "\n".join(sorted({*IGNORED, *self.ignore})),

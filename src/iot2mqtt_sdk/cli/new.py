@@ -1,6 +1,7 @@
 """`iot2mqtt new`: a folder with a connector that works, to begin from."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -60,16 +61,17 @@ def _write(template: _templates.Template, name: str, folder: Path) -> None:
 
 
 def _next_steps(template: _templates.Template, name: str) -> str:
+    first, meanwhile = template.to_try(name)
     return f"""{name} is there: {template.description}. It needs {template.needs}. Next:
 
-  cd {name}
-  iot2mqtt check
-  iot2mqtt run --broker embedded
+{_indented([f"cd {name}", *first])}
 
 and, while that runs, in other terminals:
 
-  iot2mqtt watch
-  iot2mqtt send {name} {template.device} {template.command}
-  iot2mqtt conformance {name}
+{_indented([*meanwhile, f"iot2mqtt conformance {name}"])}
 
 README.md says what to change to make it yours."""
+
+
+def _indented(lines: Iterable[str]) -> str:
+    return "\n".join(f"  {line}" for line in lines)

@@ -62,7 +62,7 @@ def run(*, folder: Path, instance: str | None, broker: str | None, simulate: boo
         signals = stack.enter_context(_Signals())
         address = stack.enter_context(_embedded_broker()) if broker else {}
         if ports is not None:
-            stack.enter_context(_simulation.devices(folder, declared, ports))
+            stack.enter_context(_simulation.devices(folder, declared, {**ports, **start.broker_here(address)}))
         code = signals.serve(partial(start.beside, address))
     sys.exit(code)
 
@@ -109,6 +109,13 @@ class _Start:
             os.execvpe(self.command[0], self.command, self.environment)  # noqa: S606 - no shell is wanted
         except OSError as error:
             raise _cannot_start(self.command, error) from None
+
+    def broker_here(self, address: Mapping[str, str]) -> dict[str, int]:
+        """Return where a simulated application finds the broker, which is on this machine only."""
+        from iot2mqtt_sdk.settings import load
+
+        settings = load({**self.environment, **address})
+        return {_simulation.BROKER: settings.port} if settings.host in (HOST, "localhost") else {}
 
     def beside(self, address: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Start the connector beside this process."""

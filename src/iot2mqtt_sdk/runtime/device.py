@@ -1,7 +1,8 @@
 """What is known of one device while the connector runs."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,16 @@ class DeviceState:
     def failed(self) -> bool:
         """Whether it has failed often enough to count as offline."""
         return self.hanging or self.failures >= OFFLINE_AFTER
+
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        """Count as online from before a state is published: who sees it may ask for the list of devices at once."""
+        before, self.online = self.online, True
+        try:
+            yield
+        except BaseException:
+            self.online = before
+            raise
 
     def backoff(self) -> int:
         """Return how many update intervals to wait after the last failure."""

@@ -27,8 +27,6 @@ LONGEST_DELAY = 3.0
 """Seconds between two attempts to connect, at the most (clause I2M-LIFE-05 allows 10 for everything)."""
 STABLE = 5.0
 """Seconds that a connection must last to be followed by a quick attempt; others take each other's session over."""
-IN_FLIGHT = 1000
-"""Messages that may be unacknowledged at a time."""
 TAKEN_OVER = 3
 """Connections in a row that were good and did not last, from which on another process of the same name is suspected."""
 CONNACK = 3.0, 10.0
@@ -222,7 +220,8 @@ class Link:
         if settings.username is not None or settings.password is not None:
             client.username_pw_set(settings.username or "", settings.password)
         client.will_set(self._will, "offline", qos=1, retain=True)
-        client.max_inflight_messages_set(IN_FLIGHT)
+        # The outbox knows how many may be unacknowledged; `offline` must not wait behind them.
+        client.max_inflight_messages_set(0)
         if self._tls is not None:
             client.tls_set_context(self._tls)
         client.on_connect = self._connected

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _log = logging.getLogger("iot2mqtt")
 
-UNACKNOWLEDGED = 2000
+UNACKNOWLEDGED = 1000
 """Messages that may be on their way at a time; what comes then waits, so that a silent broker fills no memory."""
 WAITING = 1000
 """Messages other than the latest of a topic that wait at the most; the oldest go first."""

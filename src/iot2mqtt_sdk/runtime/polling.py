@@ -109,7 +109,8 @@ class Poller:
             with device.telling:
                 # What the connector published by itself meanwhile is newer: a reading would undo it.
                 if device.news == news:
-                    self._mqtt.publish_state(device.id, state)
+                    with device.present():
+                        self._mqtt.publish_state(device.id, state)
         except PayloadError as error:
             self._failed(device, "INVALID_STATE", str(error))
         except Exception as error:  # noqa: BLE001 - whatever a hook raises, this device cannot be read now

@@ -432,7 +432,7 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     | stamps(need_offset=False)
     | st.text(max_size=12)
 )
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=150)
 def test_timestamp_patterns_say_the_same_as_the_parser(text: str) -> None:
     assert model_accepts("cmd", {"values": {}, "timestamp": text}) == schema_accepts(
         "cmd", {"values": {}, "timestamp": text}

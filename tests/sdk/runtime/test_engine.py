@@ -140,11 +140,11 @@ def test_a_hook_that_calls_for_the_end_ends_its_job_only(engine: Engine, hook: A
 def test_timers_are_punctual_and_can_be_cancelled(engine: Engine) -> None:
     done: list[int] = []
     over = threading.Event()
-    engine.after(0.03, lambda: done.append(3))
-    engine.after(0.01, lambda: done.append(1))
-    engine.after(0.02, lambda: done.append(2)).cancel()
-    engine.after(0.015, fail_badly)
-    engine.after(0.05, over.set)
+    engine.after(0.6, lambda: done.append(3))
+    engine.after(0.1, lambda: done.append(1))
+    engine.after(0.3, lambda: done.append(2)).cancel()
+    engine.after(0.2, fail_badly)
+    engine.after(0.8, over.set)
     assert over.wait(DEADLINE)
     assert done == [1, 3]
 
