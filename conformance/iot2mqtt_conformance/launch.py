@@ -55,15 +55,22 @@ def connector_environment(overrides: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **overrides}
 
 
-async def started(start: Coroutine[Any, Any, object]) -> None:
-    """Start a process, and do so wholly where all is given up meanwhile: asyncio would leave its pipes open."""
-    starting = asyncio.ensure_future(start)
-    try:
-        await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        with suppress(OSError):
-            await starting
-        raise
+async def wholly(work: Coroutine[Any, Any, object]) -> None:
+    """Do what must not be left half done, and only then heed that all is given up.
+
+    asyncio would leave open the pipes of a process that was just being started, and leave alone one that was just
+    being ended.
+    """
+    task = asyncio.ensure_future(work)
+    given_up: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            given_up = error
+    if given_up is not None:
+        raise given_up from task.exception()
+    task.result()
 
 
 class _Lines:
@@ -192,7 +199,7 @@ class Process:
             start_new_session=True,
         )
         try:
-            await started(start)
+            await wholly(start)
         except FileNotFoundError:
             raise LaunchError(
                 f"{self._command[0]} cannot be started in {self._cwd}: the program, the interpreter that its first line"
@@ -232,15 +239,17 @@ class Process:
 
     async def close(self) -> None:
         """End the program and everything that it started: SIGTERM, then SIGKILL of the group."""
-        if self._child is None:
-            return
+        if self._child is not None:
+            await wholly(self._end_child(self._child))
+
+    async def _end_child(self, child: _Child) -> None:
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
             await asyncio.wait_for(self.exited.wait(), GRACE)
         self.signal(signal.SIGKILL)
         await self.exited.wait()
-        await self._child.closed
-        group = self._child.transport.get_pid()
+        await child.closed
+        group = child.transport.get_pid()
         await eventually(lambda: not _lives(group), seconds=GRACE)
 
 

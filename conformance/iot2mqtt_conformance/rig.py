@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from iot2mqtt_conformance.launch import LaunchError, Process, connector_environment
+from iot2mqtt_conformance.launch import LaunchError, Process, connector_environment, wholly
 from iot2mqtt_conformance.launch_image import SIGN_OF_LIFE, Container
 from iot2mqtt_conformance.noticing import is_online, is_publish, saying
 from iot2mqtt_conformance.observer import Observer, retained
@@ -80,7 +80,7 @@ class Rig:
         try:
             await self._set_up()
         except BaseException:
-            await self._stack.aclose()
+            await wholly(self._stack.aclose())
             raise
         return self
 
@@ -88,7 +88,7 @@ class Rig:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop everything, the connector first."""
-        await self._stack.aclose()
+        await wholly(self._stack.aclose())
 
     async def _set_up(self) -> None:
         if self.stage.attached is not None:

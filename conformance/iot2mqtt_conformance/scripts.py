@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from iot2mqtt_conformance.launch import LaunchError, connector_environment, started
+from iot2mqtt_conformance.launch import LaunchError, connector_environment, wholly
 
 KEPT = 65_536
 """Bytes of each stream that are kept."""
@@ -84,7 +84,7 @@ class Call:
             lambda: self._script, *self._command, cwd=self._cwd, env=self._env, start_new_session=True
         )
         try:
-            await started(start)
+            await wholly(start)
         except OSError as error:
             raise LaunchError(f"the action script {self._command[-1]} cannot be started: {error.strerror}") from None
         self._began = loop.time()
@@ -131,6 +131,9 @@ class Call:
         """Take what is left of the output, and end everything that the script has started."""
         if self._script.transport is None or self._script.transport.is_closing():
             return
+        await wholly(self._end_all())
+
+    async def _end_all(self) -> None:
         if self._script.exited.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._script.silent.wait(), DRAIN)

@@ -283,6 +283,21 @@ def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path
     run(scenario)
 
 
+def test_a_program_that_is_being_ended_is_ended_where_all_is_given_up_meanwhile(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(STUBBORN, tmp_path) as process:
+            await process.says()
+            closing = asyncio.create_task(process.close())
+            for _ in range(3):  # SIGTERM is sent, and the grace has begun
+                await asyncio.sleep(0)
+                closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            assert process.codes == [-signal.SIGKILL]
+
+    run(scenario)
+
+
 def test_starting_and_ending_makes_no_noise_of_asyncio(tmp_path: Path) -> None:
     """In a process of its own: what a destructor says after the loop has closed reaches no test otherwise."""
     script = f"""
