@@ -1,6 +1,7 @@
 """Reading Kafka: one member of a consumer group, whose positions a stage confirms elsewhere."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -18,6 +19,8 @@ Starts = Callable[[Sequence[Partition]], Mapping[Partition, int]]
 Told = Callable[[Sequence[Partition]], None]
 
 _EARLIEST, _STORED = -2, -1000
+JOINED_WITHIN = 30.0
+"""Seconds in which a member hears from its group which partitions are its own."""
 _TICK = 0.5
 """Seconds between two looks at the group while nothing is read."""
 
@@ -32,6 +35,9 @@ class KafkaSource:
     Its partitions are assigned only when the group gives them. To read them from somewhere else, it leaves the group
     and joins it as a new member: one that the group has given up, and that does not know it yet, would wait for ever
     for its next turn if it assigned partitions on its own.
+
+    A member that waits for partitions and hears nothing from its group leaves, and another one joins: while Kafka
+    starts, the driver may lose what a member asks for before it joins, and ask again only after five minutes.
 
     Args:
         client: The settings that every client of this Kafka needs, in librdkafka's names.
@@ -78,6 +84,8 @@ class KafkaSource:
         self._held: list[Record] = []
         self._ends: dict[Partition, int] = {}
         self._idle = False
+        self._waits = False
+        self._began = 0.0
         self.losses = 0
 
     # ------------------------------------------------------------------ reading
@@ -156,13 +164,21 @@ class KafkaSource:
 
     # ------------------------------------------------------------------ the group
     def _consumer(self) -> Consumer:
+        if self._open is not None and self._waits and time.monotonic() - self._began > JOINED_WITHIN:
+            _log.warning("Kafka: its group has told this member nothing for %g s; a new one joins", JOINED_WITHIN)
+            self.close()
         if self._open is None:
+            self._wait_for_news()
             self._open = made(Consumer, self._config)
             self._open.subscribe(self._topics, on_assign=self._given, on_revoke=self._taken, on_lost=self._lost)
         return self._open
 
+    def _wait_for_news(self) -> None:
+        self._waits, self._began = True, time.monotonic()
+
     def _given(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Begin with partitions; those whose beginning nobody can tell for now are left alone until `poll` can ask."""
+        self._waits = False
         given = [(one.topic, one.partition) for one in partitions]
         starts = dict.fromkeys(given, _STORED)
         if self._on_assign is not None:
@@ -189,6 +205,8 @@ class KafkaSource:
             self._ends.pop(partition, None)
             self._wanted.pop(partition, None)
         consumer.incremental_unassign(partitions)
+        # Whoever has lost some gets others, or hears that there are none.
+        self._wait_for_news()
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.losses += 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from iot2mqtt_pipeline.adapters.checks import database_fault, kafka_fault, mqtt_fault
 from iot2mqtt_pipeline.adapters.kafka import KafkaSource
+from iot2mqtt_pipeline.adapters.kafka_logs import KafkaLogs
 from iot2mqtt_pipeline.adapters.kafka_out import KafkaDeadLetters, KafkaOutbox, KafkaTransaction
 from iot2mqtt_pipeline.adapters.mqtt import MqttInbox
 from iot2mqtt_pipeline.adapters.mqtt_wire import NEVER
@@ -86,6 +87,7 @@ def sink(settings: Settings, figures: Figures) -> Sink:
     store = TimescaleStore(
         parameters=settings.timescale.connection(),
         retention_days=settings.retention_days,
+        logs=KafkaLogs(client=client),
     )
     return Sink(
         source=KafkaSource(client=client, group=SINKS, topics=[settings.kafka.decoded_topic], on_assign=store.starts),
