@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from iot2mqtt_conformance.names import STRANGE
 from iot2mqtt_conformance.transcript import Record
+from tests.conformance.edited import Edit
 from tests.conformance.tape import Tape
 
 CLAUSES = (
@@ -34,7 +35,6 @@ CLAUSES = (
 )
 MEMBERS = ("light1", "light2")
 REFUSED = ("rejected", "refused_stale", "refused_unknown", "refused_disabled", "refused_malformed", "unreadable")
-Edit = Callable[[Tape, st.DataObject], None]
 BREAKING: dict[str, dict[str, Edit]] = {clause: {} for clause in CLAUSES}
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from iot2mqtt_conformance.names import DISABLED
 from iot2mqtt_conformance.transcript import Record
+from tests.conformance.edited import Edit
 from tests.conformance.tape import Tape
 
 CLAUSES = (
@@ -30,7 +31,6 @@ CLAUSES = (
 )
 STRUCK = "light1"
 OTHERS = ("light2", "outsider")
-Edit = Callable[[Tape, st.DataObject], None]
 BREAKING: dict[str, dict[str, Edit]] = {clause: {} for clause in CLAUSES}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from hypothesis import strategies as st
 
 from iot2mqtt_conformance.transcript import Record
+from tests.conformance.edited import Edit
 from tests.conformance.tape import Tape
 
 
@@ -85,12 +86,15 @@ def another_clean_connection(tape: Tape, data: st.DataObject) -> None:
     tape.insert(place, "conn.close", conn=99, by="c2b", clean=True)
 
 
-HARMLESS = (
-    other_layout,
-    more_topics,
-    other_order,
-    some_delay,
-    delivered_twice,
-    no_chatter,
-    another_clean_connection,
-)
+HARMLESS: dict[str, Edit] = {
+    edit.__name__: edit
+    for edit in (
+        other_layout,
+        more_topics,
+        other_order,
+        some_delay,
+        delivered_twice,
+        no_chatter,
+        another_clean_connection,
+    )
+}

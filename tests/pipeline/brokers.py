@@ -1,9 +1,6 @@
 """A Mosquitto that keeps sessions and messages on disk, and a publisher."""
 
-import socket
-import subprocess
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,57 +9,20 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_pipeline.settings import Mqtt
-from tests.pipeline.kafkas import DEADLINE, wait_until
+from tests.mosquitto import Mosquitto
+from tests.waiting import DEADLINE
 
 
-class Broker:
-    """A Mosquitto that may be stopped and started again on its port, and knows then what it knew before."""
+class Broker(Mosquitto):
+    """A Mosquitto that knows, when it is started again, what it knew before."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / "mosquitto.conf"
-        lines = ["persistence true", f"persistence_location {folder}/", "user root", "set_tcp_nodelay true"]
-        lines += ["max_queued_messages 0", "max_inflight_messages 2000", "allow_anonymous true"]
-        lines += [f"listener {self.port} 127.0.0.1"]
-        self._file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder, "persistence true", f"persistence_location {folder}/", "max_inflight_messages 2000")
 
     def settings(self, **fields: Any) -> Mqtt:
         """Return the settings of a bridge at this broker."""
         return Mqtt(**{"host": "127.0.0.1", "port": self.port, **fields})
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            ["/usr/sbin/mosquitto", "-c", str(self._file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_until(self._listens)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(DEADLINE)
-            self._process = None
-
-    def _listens(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, "mosquitto ended"
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
-
-
-@contextmanager
-def running(broker: Broker) -> Iterator[Broker]:
-    broker.start()
-    try:
-        yield broker
-    finally:
-        broker.stop()
 
 
 def publish(port: int, messages: Iterable[tuple[str, bytes]], *, qos: int = 1, retain: bool = False) -> None:

@@ -32,9 +32,10 @@ from iot2mqtt_pipeline.simulator import MESSAGES_PER_ROUND, Fleet, Planned, Tall
 from iot2mqtt_pipeline.stage import Record
 from iot2mqtt_sdk.clock import Clock
 from tests.pipeline.brokers import Broker
-from tests.pipeline.kafkas import Topics, wait_until
+from tests.pipeline.kafkas import Topics
 from tests.pipeline.pipelines import started
 from tests.pipeline.postgres_server import TestDatabase
+from tests.waiting import wait_until
 
 STAGES = ("bridge", "processor", "sink")
 PATIENCE = 240.0

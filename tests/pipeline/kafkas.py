@@ -2,7 +2,6 @@
 
 import base64
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from iot2mqtt_pipeline.adapters.kafka_topics import ensure_topics
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
 from iot2mqtt_pipeline.stage import Record
+from tests.waiting import DEADLINE
 
-DEADLINE = 60.0
-"""Seconds that anything may take on a loaded machine."""
 EARLIEST = -2
 
 
@@ -102,12 +100,3 @@ def _read(
 def incompressible(size: int) -> bytes:
     """Return so many characters that compression makes no fewer: brokers measure what is compressed."""
     return base64.b64encode(random.randbytes(size))[:size]
-
-
-def wait_until(condition: Callable[[], object], seconds: float = DEADLINE) -> None:
-    """Wait for something that tells nobody when it happens."""
-    pause = threading.Event()
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it has not happened in time"
-        pause.wait(0.01)

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_pipeline.cli import cli
-from tests.pipeline.kafkas import DEADLINE, wait_until
+from tests.waiting import DEADLINE, wait_until
 
 STAGES = ("bridge", "processor", "sink")
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.pipeline.kafkas import DEADLINE, Topics
+from tests.pipeline.kafkas import Topics
+from tests.waiting import DEADLINE
 
 PROGRAMS = Path(__file__).parent / "programs"
 

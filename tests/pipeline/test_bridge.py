@@ -17,11 +17,12 @@ from iot2mqtt_pipeline.bridge import Bridge
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
 from iot2mqtt_pipeline.settings import Mqtt
 from iot2mqtt_pipeline.stage import Message, NoFigures, Record
+from tests.mosquitto import running as running_broker
 from tests.pipeline.brokers import Broker, has_session, keep_session, publish
-from tests.pipeline.brokers import running as running_broker
-from tests.pipeline.kafkas import DEADLINE, Topics, incompressible, read_until, wait_until
+from tests.pipeline.kafkas import Topics, incompressible, read_until
 from tests.pipeline.processes import Stage
 from tests.sdk.brokers import Faults
+from tests.waiting import DEADLINE, wait_until
 
 FILTERS = ["cmnd/#"]
 

@@ -18,11 +18,12 @@ from psycopg import sql
 
 from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
+from tests.mosquitto import running as running_broker
 from tests.pipeline.brokers import Broker, publish
-from tests.pipeline.brokers import running as running_broker
-from tests.pipeline.kafkas import DEADLINE, Topics, read_until, wait_until
+from tests.pipeline.kafkas import Topics, read_until
 from tests.pipeline.pipelines import STAGES, Gate, Pipeline, health, running, started, until_ready
 from tests.pipeline.postgres_server import Servers, prepare
+from tests.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -24,8 +24,8 @@ from iot2mqtt_pipeline.cli import cli
 from iot2mqtt_pipeline.errors import TransientError
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
 from iot2mqtt_pipeline.servers.postgres import LocalPostgres
+from tests.mosquitto import running as running_broker
 from tests.pipeline.brokers import Broker, publish
-from tests.pipeline.brokers import running as running_broker
 from tests.pipeline.faults import STAGES, Plant, noted, running
 from tests.pipeline.postgres_server import TestDatabase
 from tests.pipeline.processes import PROGRAMS

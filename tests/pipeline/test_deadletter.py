@@ -15,7 +15,8 @@ from iot2mqtt_pipeline.adapters.kafka_out import KafkaDeadLetters, KafkaOutbox
 from iot2mqtt_pipeline.cli.dlq import _facts, _wanted
 from iot2mqtt_pipeline.errors import PermanentError, TransientError
 from iot2mqtt_pipeline.stage import DeadLetter
-from tests.pipeline.kafkas import DEADLINE, Topics
+from tests.pipeline.kafkas import Topics
+from tests.waiting import DEADLINE
 
 DOOR = "cmnd/f2-000000000001/access-control-mode/J1/door-sensors"
 

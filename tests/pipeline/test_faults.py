@@ -11,9 +11,9 @@ import pytest
 from iot2mqtt_pipeline import letters
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
 from iot2mqtt_pipeline.servers.postgres import LocalPostgres
+from tests.mosquitto import running as running_broker
 from tests.pipeline import bad_records
 from tests.pipeline.brokers import Broker, publish
-from tests.pipeline.brokers import running as running_broker
 from tests.pipeline.faults import STAGES, Plant, noted, running
 
 

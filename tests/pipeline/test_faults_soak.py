@@ -15,8 +15,8 @@ import pytest
 from iot2mqtt_pipeline.servers.kafka import running as running_kafka
 from iot2mqtt_pipeline.servers.postgres import LocalPostgres, temporary_folder
 from iot2mqtt_pipeline.servers.postgres import running as running_postgres
+from tests.mosquitto import running as running_broker
 from tests.pipeline.brokers import Broker
-from tests.pipeline.brokers import running as running_broker
 from tests.pipeline.conftest import local_kafka
 from tests.pipeline.faults import STAGES, Plant, noted, running
 from tests.pipeline.postgres_server import prepare

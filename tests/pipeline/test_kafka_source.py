@@ -10,7 +10,8 @@ import pytest
 from iot2mqtt_pipeline.adapters import kafka
 from iot2mqtt_pipeline.adapters.kafka import KafkaSource
 from iot2mqtt_pipeline.stage import Record
-from tests.pipeline.kafkas import DEADLINE, Topics, wait_until
+from tests.pipeline.kafkas import Topics
+from tests.waiting import DEADLINE, wait_until
 
 PATIENT = {"socket.timeout.ms": "300000", "api.version.request.timeout.ms": "300000"}
 """Settings with which the driver gives up nothing on its own while a test runs."""

@@ -11,8 +11,9 @@ from iot2mqtt_pipeline.adapters.kafka_out import KafkaDeadLetters
 from iot2mqtt_pipeline.cli import cli
 from iot2mqtt_pipeline.ledger import Account, accounts, total
 from iot2mqtt_pipeline.stage import DeadLetter
-from tests.pipeline.kafkas import DEADLINE, Topics
+from tests.pipeline.kafkas import Topics
 from tests.pipeline.postgres_server import TestDatabase
+from tests.waiting import DEADLINE
 
 
 def test_what_is_nowhere_is_missing_device_by_device() -> None:

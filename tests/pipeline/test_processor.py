@@ -21,8 +21,9 @@ from iot2mqtt_pipeline.processor import Processor
 from iot2mqtt_pipeline.record import encode_raw
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
 from iot2mqtt_pipeline.stage import Outgoing, Record
-from tests.pipeline.kafkas import DEADLINE, Topics, incompressible, read_until, wait_until
+from tests.pipeline.kafkas import Topics, incompressible, read_until
 from tests.pipeline.processes import processor
+from tests.waiting import DEADLINE, wait_until
 
 DOOR = "cmnd/f2-{:012x}/access-control-mode/J1/door-sensors"
 

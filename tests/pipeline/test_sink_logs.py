@@ -20,9 +20,10 @@ from iot2mqtt_pipeline.record import rows
 from iot2mqtt_pipeline.servers import embedded
 from iot2mqtt_pipeline.sink import Sink
 from iot2mqtt_pipeline.stage import Partition
-from tests.pipeline.kafkas import DEADLINE, Topics, wait_until
+from tests.pipeline.kafkas import Topics
 from tests.pipeline.postgres_server import TestDatabase
 from tests.pipeline.sinks import Counts, Letters, measurement
+from tests.waiting import DEADLINE, wait_until
 
 BASE = round(time.time()) - 3600.0
 COUNT = "SELECT count(*) FROM iot_measurements"

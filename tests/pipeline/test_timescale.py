@@ -13,9 +13,9 @@ from iot2mqtt_pipeline.adapters.postgres import Connection
 from iot2mqtt_pipeline.adapters.timescale import TimescaleStore
 from iot2mqtt_pipeline.patience import patiently
 from iot2mqtt_pipeline.record import Measurement, rows
-from tests.pipeline.kafkas import wait_until
 from tests.pipeline.postgres_server import TestDatabase
 from tests.pipeline.sinks import TOPIC, measurement
+from tests.waiting import wait_until
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

@@ -31,10 +31,11 @@ from iot2mqtt_pipeline.servers.postgres import LocalPostgres, running, temporary
 from iot2mqtt_pipeline.settings import Settings
 from iot2mqtt_pipeline.stage import Stopped
 from iot2mqtt_sdk.errors import ConfigurationError
+from tests.mosquitto import running as running_broker
 from tests.pipeline.brokers import Broker
-from tests.pipeline.brokers import running as running_broker
-from tests.pipeline.kafkas import DEADLINE, Topics
+from tests.pipeline.kafkas import Topics
 from tests.pipeline.pipelines import started, until_said
+from tests.waiting import DEADLINE
 
 EMBEDDED = ("--broker", "embedded", "--kafka", "embedded")
 

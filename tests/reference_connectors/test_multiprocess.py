@@ -19,8 +19,10 @@ from iot2mqtt_sdk.contract.manifest import Manifest
 from iot2mqtt_sdk.contract.setup import Setup
 from iot2mqtt_sdk.contract.setup_check import check
 from tests.conformance.suite_runs import REFERENCES
+from tests.mosquitto import running
 from tests.reference_connectors.launched import Launched, called, launched, simulated, started, told
-from tests.sdk.brokers import Broker, running, wait_until
+from tests.sdk.brokers import Broker
+from tests.waiting import wait_until
 
 NAME = "multiprocess"
 FOLDER = REFERENCES / NAME

@@ -17,6 +17,7 @@ from iot2mqtt_sdk.contract.instance import InstanceConfig
 from iot2mqtt_sdk.contract.manifest import Manifest
 from iot2mqtt_sdk.contract.setup import Setup
 from iot2mqtt_sdk.contract.setup_check import check
+from tests.mosquitto import running
 from tests.reference_connectors.launched import started
 from tests.reference_connectors.sensor_hub_parts import (
     CHILDREN,
@@ -29,7 +30,7 @@ from tests.reference_connectors.sensor_hub_parts import (
     simulator,
     temporary,
 )
-from tests.sdk.brokers import Broker, running
+from tests.sdk.brokers import Broker
 from tests.sdk.workshop import Program
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

@@ -1,79 +1,28 @@
-"""A real Mosquitto on a free loopback port, and a subscriber that records what it sees."""
+"""A Mosquitto that forgets, a subscriber that records what it sees, and the proxy between a client and a broker."""
 
 import asyncio
 import json
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from tests.mosquitto import Mosquitto
+from tests.waiting import DEADLINE, wait_until
 
-from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_conformance.proxy import Proxy
 
-DEADLINE = 30.0
-"""Seconds that anything may take on a loaded machine."""
 
-
-class Broker:
-    """A Mosquitto that may be stopped and started again on its port."""
+class Broker(Mosquitto):
+    """A Mosquitto that forgets everything when it is stopped."""
 
     def __init__(self, folder: Path, *, listener: str = "allow_anonymous true") -> None:
-        self.port = free_port()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / "mosquitto.conf"
-        # Without the limit on its queues it would drop what a busy subscriber has not taken yet.
-        lines = ["persistence false", "user root", "set_tcp_nodelay true", "max_queued_messages 0"]
-        lines += [f"listener {self.port} 127.0.0.1", listener]
-        self._file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            ["mosquitto", "-c", str(self._file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_until(self._listens)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(DEADLINE)
-            self._process = None
-
-    def _listens(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, "mosquitto ended"
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
-
-
-@contextmanager
-def running(broker: Broker) -> Iterator[Broker]:
-    broker.start()
-    try:
-        yield broker
-    finally:
-        broker.stop()
-
-
-def wait_until(condition: Callable[[], object], seconds: float = DEADLINE) -> None:
-    """Wait for something that tells nobody when it happens."""
-    pause = threading.Event()
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it has not happened in time"
-        pause.wait(0.01)
+        super().__init__(folder, "persistence false", listener=listener)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.sdk.brokers import DEADLINE, Broker, Faults, Recorder, running
+from tests.mosquitto import running
+from tests.sdk.brokers import Broker, Faults, Recorder
 from tests.sdk.homes import AsyncHome, Home
 from tests.sdk.workshop import Workshop
+from tests.waiting import DEADLINE
 
 from iot2mqtt_sdk import MQTTClient
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sdk.brokers import DEADLINE, Broker, Faults, Recorder, running, wait_until
+from tests.mosquitto import running
+from tests.sdk.brokers import Broker, Faults, Recorder
 from tests.sdk.workshop import Workshop
+from tests.waiting import DEADLINE, wait_until
 
 from iot2mqtt_sdk import BrokerError, MQTTClient, PayloadError
 from iot2mqtt_sdk.runtime.outbox import TRIES, UNACKNOWLEDGED, WAITING

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.sdk.brokers import Broker, running, wait_until
+from tests.mosquitto import running
+from tests.sdk.brokers import Broker
 from tests.sdk.workshop import Workshop
+from tests.waiting import wait_until
 
 from iot2mqtt_sdk import ConfigurationError, MQTTClient
 

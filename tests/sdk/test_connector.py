@@ -8,9 +8,10 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from tests.sdk.brokers import DEADLINE, Recorder, wait_until
+from tests.sdk.brokers import Recorder
 from tests.sdk.homes import Home, alive
 from tests.sdk.workshop import Workshop, lamps
+from tests.waiting import DEADLINE, wait_until
 
 from iot2mqtt_sdk import BaseConnector, DeviceConfig, InitializationError, InstanceConfig
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.sdk.brokers import DEADLINE, Recorder
+from tests.sdk.brokers import Recorder
 from tests.sdk.homes import Home, alive
 from tests.sdk.workshop import Workshop, lamps
+from tests.waiting import DEADLINE
 
 from iot2mqtt_sdk import CommandError, PayloadError
 

@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 import pytest
-from tests.sdk.brokers import DEADLINE, Faults, Recorder, wait_until
+from tests.sdk.brokers import Faults, Recorder
 from tests.sdk.workshop import Program, Workshop, lamps, whole
+from tests.waiting import DEADLINE, wait_until
 
 from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk import BaseConnector

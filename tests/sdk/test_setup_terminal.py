@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import CliRunner, Result
-from tests.sdk.brokers import wait_until
+from tests.waiting import wait_until
 
 from iot2mqtt_sdk.cli import cli
 from iot2mqtt_sdk.runtime.config import secrets as read_secrets

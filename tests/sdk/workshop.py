@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from tests.sdk.brokers import DEADLINE
+from tests.waiting import DEADLINE
 
 from iot2mqtt_sdk import BaseConnector
 

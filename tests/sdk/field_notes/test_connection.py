@@ -4,8 +4,10 @@ import time
 from typing import Any
 
 import pytest
-from tests.sdk.brokers import DEADLINE, Broker, Faults, Recorder, running, wait_until
+from tests.mosquitto import running
+from tests.sdk.brokers import Broker, Faults, Recorder
 from tests.sdk.workshop import Workshop, lamps
+from tests.waiting import DEADLINE, wait_until
 
 from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk import BaseConnector, BrokerError, MQTTClient

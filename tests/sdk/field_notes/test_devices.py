@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.sdk.brokers import DEADLINE, Recorder
+from tests.sdk.brokers import Recorder
 from tests.sdk.workshop import Workshop, lamps
+from tests.waiting import DEADLINE
 
 from iot2mqtt_sdk import BaseConnector, CommandError, ConfigurationError
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.sdk.brokers import DEADLINE, wait_until
+from tests.waiting import DEADLINE, wait_until
 
 from iot2mqtt_sdk.clock import Clock
 from iot2mqtt_sdk.runtime.engine import CANCELLED, URGENT_IN_A_ROW, Engine, Lane

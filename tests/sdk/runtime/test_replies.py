@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from tests.sdk.brokers import DEADLINE
+from tests.waiting import DEADLINE
 
 from iot2mqtt_sdk.clock import Clock
 from iot2mqtt_sdk.runtime.groups import GroupAnswer
