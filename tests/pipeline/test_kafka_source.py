@@ -2,14 +2,15 @@
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 
 import pytest
 
 from iot2mqtt_pipeline.adapters import kafka
 from iot2mqtt_pipeline.adapters.kafka import KafkaSource
-from iot2mqtt_pipeline.stage import Record
+from iot2mqtt_pipeline.stage import Partition, Record
 from tests.pipeline.kafkas import Topics
 from tests.waiting import DEADLINE, wait_until
 
@@ -76,3 +77,39 @@ def test_a_member_that_its_group_does_not_answer_gives_way_to_a_new_one(
     assert [record.value for record in found] == [b"value"]
     assert said
     assert [record.getMessage() for record in caplog.records if "a new one joins" in record.getMessage()] == said
+
+
+def test_members_that_share_the_partitions_stay(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Four members for three partitions: three of them have lost some, and one never gets any."""
+    monkeypatch.setattr(kafka, "JOINED_WITHIN", 3.0)
+    shares: dict[int, int] = {}
+
+    def member(number: int) -> KafkaSource:
+        def assigned(partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+            shares[number] = shares.get(number, 0) + len(partitions)
+            return {}
+
+        def revoked(partitions: Sequence[Partition]) -> None:
+            shares[number] -= len(partitions)
+
+        return KafkaSource(
+            client=topics.client, group=topics.group(), topics=[topics.raw], on_assign=assigned, on_revoke=revoked
+        )
+
+    with ExitStack() as stack:
+        members: list[KafkaSource] = []
+
+        def shared(wanted: Sequence[int]) -> bool:
+            for one in members:
+                one.poll(1, 0.05)
+            return sorted(shares.values()) == wanted
+
+        for wanted in ([3], [1, 2], [1, 1, 1], [0, 1, 1, 1]):
+            members.append(stack.enter_context(closing(member(len(members)))))
+            wait_until(partial(shared, wanted))
+        caplog.clear()
+        for one in members * 2:
+            one.poll(1, 1)
+    assert "a new one joins" not in caplog.text

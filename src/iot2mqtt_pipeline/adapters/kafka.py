@@ -97,6 +97,7 @@ class KafkaSource:
             FencedError: The group takes this member no more.
         """
         self._place()
+        self._give_way()
         consumer = self._consumer()
         if self._held:
             held, self._held = self._held, []
@@ -123,6 +124,7 @@ class KafkaSource:
 
     def idle(self, seconds: float) -> None:
         """Wait as a member of the group without reading."""
+        self._give_way()
         consumer = self._consumer()
         self._idle = True
         try:
@@ -164,14 +166,17 @@ class KafkaSource:
 
     # ------------------------------------------------------------------ the group
     def _consumer(self) -> Consumer:
-        if self._open is not None and self._waits and time.monotonic() - self._began > JOINED_WITHIN:
-            _log.warning("Kafka: its group has told this member nothing for %g s; a new one joins", JOINED_WITHIN)
-            self.close()
         if self._open is None:
             self._wait_for_news()
             self._open = made(Consumer, self._config)
             self._open.subscribe(self._topics, on_assign=self._given, on_revoke=self._taken, on_lost=self._lost)
         return self._open
+
+    def _give_way(self) -> None:
+        """Make room for a new member where this one has waited too long for its partitions."""
+        if self._open is not None and self._waits and time.monotonic() - self._began > JOINED_WITHIN:
+            _log.warning("Kafka: its group has told this member nothing for %g s; a new one joins", JOINED_WITHIN)
+            self.close()
 
     def _wait_for_news(self) -> None:
         self._waits, self._began = True, time.monotonic()
