@@ -34,7 +34,7 @@ func (o *outbox) add(message *Message) {
 	}
 	if message.Latest {
 		o.messages = slices.DeleteFunc(o.messages, func(older *Message) bool {
-			return older.Latest && !older.sent && older.Suffix == message.Suffix
+			return older.Latest && !older.sent && older.Suffix == message.Suffix && (older.With == nil || !older.With.sent)
 		})
 	}
 	o.messages = append(o.messages, message)
