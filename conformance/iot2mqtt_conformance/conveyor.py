@@ -99,9 +99,11 @@ class Conveyor:
         """End a stage by SIGTERM."""
         process = self._stages.pop(stage)
         process.signal(signal.SIGTERM)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(process.exited.wait(), STOPPED_WITHIN)
-        await process.close()
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.exited.wait(), STOPPED_WITHIN)
+        finally:
+            await process.close()
 
     async def run(self, *words: str) -> list[str]:
         """Run a command of the pipeline to its end, and return what it printed.
@@ -112,8 +114,8 @@ class Conveyor:
         said: list[tuple[str, str]] = []
         codes: list[int] = []
         process = self._process(words, on_exit=codes.append, on_line=lambda *line: said.append(line))
-        await _started(process)
         try:
+            await _started(process)
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.exited.wait(), ENDED_WITHIN)
         finally:

@@ -44,13 +44,19 @@ def told(where: str) -> Iterator[None]:
 
 def own_fault(error: Exception) -> str:
     """Return what is said of an error of the suite itself, wherever in a group of errors it is."""
+    where = "; ".join(_notes(error))
     error = first(error)
     text = "".join(traceback.format_exception(error)).rstrip()
-    where = "; ".join(getattr(error, "__notes__", []))
     return (
         f"the suite itself has an error, which is not the connector's, so nothing is judged ({where}:"
         f" {type(error).__name__}: {error}); please report it with this traceback:\n{text}"
     )
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return what was noted of an error, and of the groups in which it came."""
+    inner = _notes(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else []
+    return [*getattr(error, "__notes__", []), *inner]
 
 
 def first(error: Exception) -> Exception:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from iot2mqtt_conformance.declaration import Declaration
-from iot2mqtt_conformance.launch import PeripheralProcess, connector_environment
+from iot2mqtt_conformance.launch import PeripheralProcess, connector_environment, wholly
 from iot2mqtt_conformance.ports import free_port
 
 READY_WITHIN = 10.0
@@ -50,6 +50,9 @@ class Peripherals:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop them, the last one first."""
+        await wholly(self._stop())
+
+    async def _stop(self) -> None:
         while self._started:
             await self._started.pop().stop()
 

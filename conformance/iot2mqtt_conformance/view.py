@@ -1,7 +1,7 @@
 """How judges look at a transcript: launches, publications and what the connector was asked."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -235,8 +235,15 @@ def covers(wide: str, narrow: str) -> bool:
 
 
 def listening_connections(records: Iterable[Record]) -> frozenset[int]:
-    """Return the numbers of the connections that subscribe; a connector may have others to publish on."""
-    return frozenset(r.data["conn"] for r in records if r.kind == "packet" and r.data["type"] == "SUBSCRIBE")
+    """Return the numbers of the connections that are sent messages; a connector may have others to publish on.
+
+    One that takes up the session of another need not subscribe again.
+    """
+    return frozenset(r.data["conn"] for r in records if r.kind == "packet" and _listens(r.data))
+
+
+def _listens(packet: Mapping[str, Any]) -> bool:
+    return packet["type"] == "SUBSCRIBE" or (packet["dir"] == "b2c" and bool(packet.get("session_present")))
 
 
 def given_up(record: Record, listening: frozenset[int]) -> bool:

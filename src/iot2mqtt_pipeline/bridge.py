@@ -140,15 +140,15 @@ class Bridge:
 
     # ------------------------------------------------------------------ what Kafka says
     def _confirm(self) -> None:
-        """Acknowledge what is safe, in the order of receipt."""
+        """Acknowledge what is safe, in the order of receipt, and begin again with what is not."""
         safe: list[_Flight] = []
+        failure: PipelineError | None = None
         while self._flying:
             flight = self._flying[0]
             if isinstance(flight.error, PermanentError):
                 self._bury(flight, flight.error)
-            elif flight.error is not None:
-                self._start_over(flight.error)
-            if not flight.safe:
+            failure = flight.error
+            if failure is not None or not flight.safe:
                 break
             safe.append(self._flying.popleft())
         if safe:
@@ -156,6 +156,8 @@ class Bridge:
             self._inbox.acknowledge([flight.message for flight in safe])
             self._figures.forwarded(len(safe))
             self._figures.batch(len(safe), time.monotonic() - safe[0].began)
+        if failure is not None:
+            self._start_over(failure)
 
     def _start_over(self, error: PipelineError) -> None:
         """Forget what is on its way, and have the broker send it again, in order."""

@@ -81,6 +81,8 @@ class Mqtt(_Part):
         if not self.tls and (named := sorted(_TLS_FILES & self.model_fields_set)):
             files = " and ".join(f"MQTT_{name.upper()}" for name in named)
             raise ValueError(f"{files} would be of no use with MQTT_TLS=false: unset either")
+        if self.keyfile and not self.certfile:
+            raise ValueError("MQTT_KEYFILE is the key of a certificate: set MQTT_CERTFILE as well")
         return self
 
 
@@ -233,7 +235,7 @@ def _value(variable: str, environment: Mapping[str, str]) -> str | None:
     """Return the value of a variable, from its file where it has one; None where it is unset or empty."""
     named = environment.get(f"{variable}_FILE")
     if not named:
-        return environment.get(variable) or None
+        return _text(variable, environment.get(variable) or None)
     if environment.get(variable):
         raise ConfigurationError(f"{variable} and {variable}_FILE are both set: keep one of them")
     try:
@@ -246,6 +248,16 @@ def _value(variable: str, environment: Mapping[str, str]) -> str | None:
     if not text or len(raw) > LARGEST_FILE:
         raise ConfigurationError(f"{variable}_FILE={named} is empty or larger than {LARGEST_FILE} bytes")
     return text
+
+
+def _text(variable: str, value: str | None) -> str | None:
+    """Return a value that is text; the environment may hold any bytes."""
+    if value is not None and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ConfigurationError(f"{variable} must be UTF-8 text") from None
+    return value
 
 
 def _nested(read: Mapping[str, str]) -> dict[str, Any]:

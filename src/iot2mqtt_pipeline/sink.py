@@ -166,19 +166,38 @@ class Sink:
     # ------------------------------------------------------------------ reading
     def _poll(self) -> list[Record]:
         self._polled = {}
-        records = self._take(self._batch_size, _QUIET)
+        last: dict[Partition, int] = {}
+        records = self._take([], last, self._batch_size, _QUIET)
         deadline = time.monotonic() + self._batch_timeout
         while records and len(records) < self._batch_size and (left := deadline - time.monotonic()) > 0:
-            records += self._take(self._batch_size - len(records), left)
+            records = self._take(records, last, self._batch_size - len(records), left)
         return records
 
-    def _take(self, limit: int, timeout: float) -> list[Record]:
-        records = list(self._source.poll(limit, timeout))
-        for record in reversed(records):
-            self._polled[record.topic, record.partition] = min(
-                record.offset, self._polled.get((record.topic, record.partition), record.offset)
-            )
-        return records
+    def _take(self, before: list[Record], last: dict[Partition, int], limit: int, timeout: float) -> list[Record]:
+        """Return what was polled before and now; what comes again, as the group gave a partition anew, is there once.
+
+        Args:
+            before: What was polled before.
+            last: The last offsets of that, which are moved on.
+            limit: How many records to poll at the most.
+            timeout: Seconds that the first of them may take.
+        """
+        first: dict[Partition, int] = {}
+        again: dict[Partition, int] = {}
+        found = self._source.poll(limit, timeout)
+        for record in found:
+            place = record.topic, record.partition
+            if place not in first:
+                first[place] = record.offset
+                if record.offset <= last.get(place, -1):
+                    again[place] = record.offset
+            last[place] = record.offset
+        for place, offset in first.items():
+            self._polled[place] = min(offset, self._polled.get(place, offset))
+        if again:
+            before = [one for one in before if one.offset < again.get((one.topic, one.partition), one.offset + 1)]
+        before.extend(found)
+        return before
 
     def _admitted(self, records: Sequence[Record]) -> list[Record]:
         """Return the records that follow what is stored; where others came, read on from there."""

@@ -125,6 +125,8 @@ def _tls(text: "_Reader", values: Mapping[str, str], port: int) -> bool:
     tls = text.flag("MQTT_TLS", default=port == TLS_PORT or bool(named))
     if named and not tls:
         raise ConfigurationError(f"{named[0]} would be of no use with MQTT_TLS=false: unset either")
+    if values.get("MQTT_KEYFILE") and not values.get("MQTT_CERTFILE"):
+        raise ConfigurationError("MQTT_KEYFILE is the key of a certificate: set MQTT_CERTFILE as well")
     return tls
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from iot2mqtt_conformance.fault import own_fault
 from tests.conformance.suite_runs import REFERENCES, connector, run_suite
 
 CONNECT = """
@@ -217,3 +218,9 @@ def test_a_run_in_the_background_of_a_shell_judges_sigint_all_the_same(tmp_path:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_an_error_in_one_of_the_launches_side_by_side_names_their_scenario() -> None:
+    group = ExceptionGroup("launches", [TypeError("boom")])
+    group.add_note("in the scenario tls")
+    assert "(in the scenario tls: TypeError: boom)" in own_fault(ExceptionGroup("scenarios", [group]))

@@ -424,6 +424,10 @@ def test_only_a_connection_beside_one_that_listens_may_be_without_a_last_will(
     further = [changed(connect, conn=999, will=None), changed(publish, conn=999)]
     assert outcome([*boot, *further]) is Outcome.PASS
     assert outcome([*boot, further[0]]) is Outcome.FAIL
+    # One that takes up a session listens without subscribing.
+    (connack, *_) = places(boot, lambda r: r.data.get("type") == "CONNACK")
+    resumed = changed(boot[connack], conn=999, session_present=True)
+    assert outcome([*boot, further[0], resumed, further[1]]) is Outcome.FAIL
     # Another launch may have ended before such a connection could say anything.
     short = [replace(record, run="variants.tls") for record in boot]
     assert outcome([*short, replace(further[0], run="variants.tls")]) is Outcome.PASS

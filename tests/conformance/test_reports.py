@@ -462,3 +462,31 @@ def test_a_secret_that_is_a_name_as_well_leaves_topics_and_keys_as_they_are() ->
     first, second = (record.data for record in masked(Transcript(records)))
     assert first["config"]["connection"] == {"password": "***secret2***", "token": "***secret3***"}
     assert second == {"topic": "x/devices/light1/state", "payload": "offline", "password": "***secret1***"}
+
+
+def test_words_of_the_suite_itself_stay_where_a_secret_is_the_same_word() -> None:
+    call = {"case": "secret", "field": "password", "secret_names": ["password", "token"]}
+    given = {"input": {"password": "password", "token": "secret"}, "stdout": "password, secret"}
+    (found,) = masked(Transcript([Record(0, 0.0, "actions", "action", {**call, **given})]))
+    assert {key: found.data[key] for key in call} == call
+    assert found.data["input"] == {"password": "***secret1***", "token": "***secret2***"}
+    assert found.data["stdout"] == "***secret1***, ***secret2***"
+
+
+@pytest.mark.parametrize("value", [1234, 123456, "1234", "123456", "long-enough"])
+def test_a_commanded_value_is_masked_as_in_the_payloads_that_it_is_compared_with(value: Any) -> None:
+    """The property of a lock is called like a secret."""
+    records = [
+        Record(0, 0.0, "commands", "step", {"name": "send", "values": {"pin": value}}),
+        Record(1, 0.0, "commands", "packet", {"payload": json.dumps({"state": {"pin": value}})}),
+    ]
+    sent, shown = (record.data for record in masked(Transcript(records)))
+    assert json.loads(shown["payload"])["state"] == sent["values"]
+
+
+def test_a_number_in_the_answer_of_a_script_stays_one_and_in_its_texts_is_masked() -> None:
+    answer = {"ok": True, "result": {"serial": 1234567, "label": "pin 12345"}}
+    facts = {"input": {"pin": 12345}, "secret_names": ["pin"], "stdout": json.dumps(answer), "stderr": "pin 12345"}
+    (found,) = masked(Transcript([Record(0, 0.0, "actions", "action", facts)]))
+    assert json.loads(found.data["stdout"])["result"] == {"serial": 1234567, "label": "pin ***secret1***"}
+    assert found.data["stderr"] == "pin ***secret1***"

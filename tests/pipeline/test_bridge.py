@@ -1,7 +1,7 @@
 """The bridge against a real Mosquitto and a real Kafka: at least once, whatever is away or killed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -14,9 +14,10 @@ from iot2mqtt_pipeline.adapters.kafka_out import KafkaOutbox
 from iot2mqtt_pipeline.adapters.mqtt import MqttInbox
 from iot2mqtt_pipeline.adapters.mqtt_wire import NEVER
 from iot2mqtt_pipeline.bridge import Bridge
+from iot2mqtt_pipeline.errors import TransientError
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
 from iot2mqtt_pipeline.settings import Mqtt
-from iot2mqtt_pipeline.stage import Message, NoFigures, Record
+from iot2mqtt_pipeline.stage import Done, Message, NoFigures, Outgoing, Record
 from tests.mosquitto import running as running_broker
 from tests.pipeline.brokers import Broker, has_session, keep_session, publish
 from tests.pipeline.kafkas import Topics, incompressible, read_until
@@ -208,6 +209,48 @@ def test_a_window_of_large_messages_is_bounded_in_bytes(
         bridge._round()
     inbox.close()
     assert 10 <= len(bridge._flying) <= 15
+
+
+def test_what_is_safe_is_acknowledged_before_what_is_not_starts_over() -> None:
+    told: list[str] = []
+
+    class Four:
+        """An inbox with four messages."""
+
+        def receive(self, limit: int, timeout: float) -> list[Message]:
+            del limit, timeout
+            made = [(*message(number), 1, False, False, 0.0, number + 1, 1) for number in range(4)]
+            return [Message(*fields) for fields in made]
+
+        def acknowledge(self, messages: Sequence[Message]) -> None:
+            told.append(f"acknowledge {len(messages)}")
+
+        def renew(self) -> None:
+            told.append("renew")
+
+        def close(self) -> None: ...
+
+    class Refusing:
+        """An outbox that has no room for the fourth."""
+
+        def send(self, record: Outgoing, done: Done) -> None:
+            if b'"number": 3' in record.value:
+                raise TransientError("Kafka does not keep up")
+            done(None)
+
+        def serve(self, timeout: float) -> None: ...
+
+        def flush(self, timeout: float) -> int:
+            del timeout
+            return 0
+
+        def discard(self) -> None:
+            told.append("discard")
+
+    bridge = Bridge(inbox=Four(), outbox=Refusing(), topic="raw")
+    bridge._round()
+    assert told == ["acknowledge 3", "discard", "renew"]
+    assert bridge._bytes == 0
 
 
 def test_two_bridges_of_one_share_divide_the_messages(mosquitto: Broker, topics: Topics) -> None:

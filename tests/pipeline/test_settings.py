@@ -63,14 +63,21 @@ def test_the_port_of_tls_turns_tls_on_unless_it_is_turned_off() -> None:
 
 @pytest.mark.parametrize("variable", ["MQTT_CA_CERTS", "MQTT_CERTFILE", "MQTT_KEYFILE"])
 def test_a_file_for_tls_turns_tls_on_and_cannot_be_named_without_it(variable: str) -> None:
-    assert Settings.load({variable: "x.pem"}).mqtt.tls
+    certificate = {"MQTT_CERTFILE": "cert.pem"} if variable == "MQTT_KEYFILE" else {}
+    assert Settings.load({variable: "x.pem", **certificate}).mqtt.tls
     said = f"{variable} would be of no use with MQTT_TLS=false: unset either"
     assert fault({variable: "x.pem", "MQTT_TLS": "false"}) == said
+
+
+@pytest.mark.parametrize("variable", ["MQTT_PASSWORD", "MQTT_HOST", "KAFKA_USERNAME"])
+def test_bytes_that_are_no_text_are_named_and_not_shown(variable: str) -> None:
+    assert fault({variable: "s3cret\udcff"}) == f"{variable} must be UTF-8 text"
 
 
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
+        ({"MQTT_KEYFILE": "key.pem"}, "MQTT_KEYFILE is the key of a certificate: set MQTT_CERTFILE as well"),
         ({"KAFKA_USERNAME": "u"}, "are not sent with KAFKA_SECURITY_PROTOCOL=PLAINTEXT"),
         ({"KAFKA_PASSWORD": "s3cret", "KAFKA_SECURITY_PROTOCOL": "SSL"}, "are not sent with"),
         ({"KAFKA_CA_CERTS": "ca.pem"}, "KAFKA_CA_CERTS is not used with KAFKA_SECURITY_PROTOCOL=PLAINTEXT"),
@@ -105,6 +112,7 @@ def test_every_variable_reaches_its_place(variable: str, place: tuple[str, ...])
         "LOG_LEVEL": "ERROR",
     }
     needed = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"} if place[0] == "kafka" else {}
+    needed |= {"MQTT_CERTFILE": "cert.pem"} if variable == "MQTT_KEYFILE" else {}
     value: Any = Settings.load({**needed, variable: known.get(variable, "77")})
     for name in place:
         value = getattr(value, name)

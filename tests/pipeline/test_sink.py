@@ -192,6 +192,19 @@ def test_offsets_that_kafka_leaves_out_are_no_gap(database: TestDatabase) -> Non
     assert database.one("SELECT next_offset FROM iot_sink_offsets") == 30
 
 
+def test_what_comes_again_within_a_batch_is_stored_and_counted_once(database: TestDatabase) -> None:
+    """The group has taken the partition away and given it again, while the batch was being polled."""
+    held = records([measurement(0).encode(), b"{", measurement(1).encode()])
+    bench = Bench(database.parameters, held)
+    polls = [held[:2], held]
+    poll = bench.source.poll
+    bench.source.poll = lambda limit, timeout: polls.pop(0) if polls else poll(limit, timeout)  # type: ignore[method-assign]
+    bench.source.seek({(held[0].topic, held[0].partition): 3})
+    bench.run()
+    assert bench.counts.of == {"forwarded": 2}
+    assert [letter.offset for letter in bench.letters.written] == [1]
+
+
 def test_a_slow_former_owner_stores_nothing_after_the_new_one(database: TestDatabase) -> None:
     slow = TimescaleStore(parameters=database.parameters)
     quick = TimescaleStore(parameters=database.parameters)

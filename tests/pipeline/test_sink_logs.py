@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from iot2mqtt_pipeline.adapters.kafka import KafkaSource
 from iot2mqtt_pipeline.adapters.kafka_logs import KafkaLogs
 from iot2mqtt_pipeline.adapters.kafka_topics import ensure_topics
+from iot2mqtt_pipeline.adapters.positions import Log
 from iot2mqtt_pipeline.adapters.timescale import TimescaleStore
 from iot2mqtt_pipeline.errors import TransientError
 from iot2mqtt_pipeline.record import rows
@@ -168,6 +169,22 @@ def test_a_log_that_has_lost_its_end_is_read_again(
     write(one, 20, 2)
     assert store(database, one, 22).of["duplicates"] == 20
     assert f"{one.decoded}/0 ends at 22 in Kafka, but was stored up to 25" in caplog.text
+
+
+def test_a_log_that_has_grown_since_it_was_asked_about_has_not_lost_its_end(
+    database: TestDatabase, one: Topics
+) -> None:
+    """Another sink stored up to 20 after this one was told that the log ends at 10."""
+    write(one, 0, 20)
+    store(database, one, 20)
+    kafka, told = KafkaLogs(client=one.client), [10]
+
+    def logs(partitions: Sequence[Partition]) -> Mapping[Partition, Log]:
+        found = kafka(partitions)
+        return {place: log._replace(end=told.pop()) if told else log for place, log in found.items()}
+
+    with closing(TimescaleStore(parameters=database.parameters, logs=logs)) as other:
+        assert other.offsets([(one.decoded, 0)]) == {(one.decoded, 0): 20}
 
 
 def test_what_is_being_stored_belongs_to_the_log_that_it_was_read_from(database: TestDatabase, one: Topics) -> None:

@@ -71,9 +71,15 @@ def test_empty_variables_count_as_unset() -> None:
 
 @pytest.mark.parametrize("name", ["MQTT_CA_CERTS", "MQTT_CERTFILE", "MQTT_KEYFILE"])
 def test_whoever_names_a_file_for_tls_sends_nothing_in_clear(name: str) -> None:
-    assert load({name: "/a/file.pem"}).tls
+    certificate = {"MQTT_CERTFILE": "/a/cert.pem"} if name == "MQTT_KEYFILE" else {}
+    assert load({name: "/a/file.pem", **certificate}).tls
     with pytest.raises(ConfigurationError, match=f"^{name} .*MQTT_TLS=false"):
         load({name: "/a/file.pem", "MQTT_TLS": "false"})
+
+
+def test_a_key_without_its_certificate_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="set MQTT_CERTFILE as well"):
+        load({"MQTT_KEYFILE": "/a/key.pem"})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from iot2mqtt_conformance.contract import schema_fault
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.transcript import Record
 from iot2mqtt_conformance.verdict import Verdict, failed, passed
-from iot2mqtt_conformance.view import Publication, Run, View
+from iot2mqtt_conformance.view import Publication, Run, View, listening_connections
 
 LATER = ("polling", "reconnect", "restart")
 """Launches in which the connector is asked after it has been online for a while, or once it is online again."""
@@ -256,8 +256,9 @@ def _harm(run: Run, begin: Record, end: Record) -> tuple[str, Record] | None:
             return f"the process ended with code {record.data['code']}", record
         if record.kind == "conn.close" and not record.data["clean"]:
             return "the connection was lost", record
-    # `online` may be said again at any time, but on a new connection it tells that the old one was given up.
+    # `online` may be said again at any time, but on a new connection that listens it tells that the old one is gone.
     anew = {r.data["conn"] for r in between if r.kind == "packet" and r.data["type"] == "CONNECT"}
+    anew &= listening_connections(between)
     said = (p for p in run.published("status") if begin.i < p.record.i < end.i)
     odd = next((p for p in said if p.text != "online" or p.record.data["conn"] in anew), None)
     return None if odd is None else (f"the status {odd.text!r}", odd.record)

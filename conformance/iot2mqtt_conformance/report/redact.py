@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +26,11 @@ _NAME = re.compile(
     r"(^|[_-])(pass(word|wd|phrase|code)?|pwd|secret|token|credentials?|psk|pin|(api|access|auth|private|local)[_-]?key)s?$"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_TEXT_IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"')
+_PAYLOADS = {"payload", "kept", "stdout"}
+"""Facts that may be JSON: there a number may mean anything, and a mask in its place would be no JSON."""
+_OWN = {"secret_names", "case", "tool", "field", "probe"}
+"""Facts in words of the suite's own, of the declaration's and of setup.json's."""
 _IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 _MASK = re.compile(r"\*\*\*secret\d+\*\*\*")
 
@@ -63,12 +67,12 @@ def masked(transcript: Transcript) -> Transcript:
     masks: dict[str, str] = {}
     plain = set(_WORDS)
     for record in transcript:
-        for secret in _secrets(_marked(record)):
+        for secret in _secrets(_marked(record) | {"values": _texts(record.data.get("values"))}):
             masks.setdefault(secret, f"***secret{len(masks) + 1}***")
         if record.kind == "run":
             plain.update(_names(record.data.get("config")))
     mask = _Mask(masks, plain)
-    records = (Record(r.i, r.t, r.run, r.kind, mask.value(_marked(r))) for r in transcript)
+    records = (Record(r.i, r.t, r.run, r.kind, mask.facts(_marked(r))) for r in transcript)
     return Transcript(records, wall=transcript.wall, origin=transcript.origin)
 
 
@@ -97,6 +101,11 @@ def _marked(record: Record) -> dict[str, Any]:
     return {**record.data, "input": {_Secret(key) if key in names else key: item for key, item in given.items()}}
 
 
+def _texts(values: Any) -> dict[str, str]:
+    """Return those values of a command that are texts: its numbers stand in payloads, where none is masked."""
+    return {key: item for key, item in values.items() if isinstance(item, str)} if isinstance(values, dict) else {}
+
+
 def _secrets(value: Any, name: str = "") -> Iterator[str]:
     """Yield what stands under a name of a secret, and the passwords in URLs, of the suite's own records."""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -119,6 +128,14 @@ def _pattern(texts: Collection[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 class _Mask:
     """Replaces secrets in values of any shape."""
 
@@ -128,12 +145,13 @@ class _Mask:
         # In a payload a secret stands as JSON has it.
         self._spelled = {spelling: mask for s, mask in long.items() for spelling in (s, json.dumps(s)[1:-1])}
         self._pattern = _pattern(self._spelled)
-        # There a number may mean anything, and a mask in its place is no JSON.
-        self._quoted = {
-            f'"{s}"' if _NUMBER.fullmatch(s) else s: f'"{mask}"' if _NUMBER.fullmatch(s) else mask
-            for s, mask in self._spelled.items()
-        }
-        self._pattern_quoted = _pattern(self._quoted)
+
+    def facts(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        found = {key: item if key in _OWN else self.value(item, key) for key, item in facts.items()}
+        if isinstance(values := facts.get("values"), dict):
+            # As in the payloads that they are compared with.
+            found["values"] = {name: self.value(item) for name, item in values.items()}
+        return found
 
     def value(self, value: Any, name: str = "") -> Any:
         if isinstance(value, dict):
@@ -144,9 +162,14 @@ class _Mask:
             return self._masks[str(value)]
         if not isinstance(value, str):
             return value
-        if name == "payload":
-            return self._pattern_quoted.sub(lambda found: self._quoted[found[0]], value)
+        if name in _PAYLOADS:
+            return self.payload(value)
         return self._base64(value) if name == "payload_b64" else self.text(value)
+
+    def payload(self, text: str) -> str:
+        if self._pattern.search(text) is None or not _is_json(text):
+            return self.text(text)
+        return _TEXT_IN_JSON.sub(lambda found: self.text(found[0]), text)
 
     def text(self, text: str) -> str:
         return self._pattern.sub(lambda found: self._spelled[found[0]], text)

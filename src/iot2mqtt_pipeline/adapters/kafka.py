@@ -29,8 +29,8 @@ class KafkaSource:
     """A member of a consumer group; it joins at the first poll.
 
     Only committed records of transactions are returned. A member that joins takes partitions from others only where it
-    must (cooperative-sticky), and what a member has polled before a partition is taken from it, it has also confirmed
-    or given up, because partitions change only within `poll`, `seek`, `rewind` and `idle`.
+    must (cooperative-sticky). Partitions change only within `poll`, `seek`, `rewind` and `idle`; one that is taken away
+    and given again begins where `on_assign` says, so that records may come a second time.
 
     Its partitions are assigned only when the group gives them. To read them from somewhere else, it leaves the group
     and joins it as a new member: one that the group has given up, and that does not know it yet, would wait for ever

@@ -32,6 +32,7 @@ class KafkaLogs:
 
         Raises:
             TransientError: Kafka is away, or a topic is not there.
+            ConfigurationError: The driver cannot work with these settings.
         """
         admin = made(AdminClient, self._client)
         try:

@@ -77,8 +77,15 @@ class KafkaOutbox:
             raise self._fenced
 
     def flush(self, timeout: float) -> int:
-        """Wait for all that was sent, and return how many are still not confirmed."""
-        return self._producer().flush(timeout)
+        """Wait for all that was sent, and return how many are still not confirmed.
+
+        Raises:
+            FencedError: The producer can never write again; nothing is known of what it was given.
+        """
+        left = self._producer().flush(timeout)
+        if self._fenced is not None:
+            raise self._fenced
+        return left
 
     def discard(self) -> None:
         """Forget what is not confirmed."""

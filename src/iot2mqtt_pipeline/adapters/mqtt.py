@@ -262,14 +262,18 @@ class MqttInbox:
                 # Those of a time without a share are in the session still, and would bring each message once more. Only
                 # now, because until the share is there they are what brings it at all.
                 self._send(wire.unsubscribe(self._plain, version=self._version))
+            else:
+                self._subscribed = True
             self._connected()
+        elif kind == wire.UNSUBACK:
+            self._subscribed = True
         elif kind == wire.DISCONNECT:
             reason = f"0x{body[0]:02x}" if body else "none"
             raise wire.ProtocolError(f"the broker closed the connection, reason {reason}")
 
     def _connected(self) -> None:
         """Note that the broker sends what the filters are for."""
-        self._granted = self._subscribed = True
+        self._granted = True
         self._said = None
         self._figures.connected()
         _log.info("MQTT: connected to %s:%d", self._settings.host, self._settings.port)

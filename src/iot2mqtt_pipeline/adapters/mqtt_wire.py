@@ -7,7 +7,7 @@ subscription at QoS 1 has the broker send at most that.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-CONNACK, PUBLISH, SUBACK, PINGRESP, DISCONNECT = 2, 3, 9, 13, 14
+CONNACK, PUBLISH, SUBACK, UNSUBACK, PINGRESP, DISCONNECT = 2, 3, 9, 11, 13, 14
 """Kinds of packets, as the upper half of their first byte."""
 PINGREQ = b"\xc0\x00"
 GOODBYE = b"\xe0\x00"

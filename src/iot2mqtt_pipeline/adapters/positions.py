@@ -54,11 +54,16 @@ Logs = Callable[[Sequence[Partition]], Mapping[Partition, Log]]
 """Tells the logs of partitions; it raises TransientError where nobody answers."""
 
 
-def find(connection: Connection, logs: Mapping[Partition, Log]) -> dict[Partition, int]:
+def find(connection: Connection, logs: Mapping[Partition, Log], ask: Logs) -> dict[Partition, int]:
     """Return the next offset of each log; those of which nothing was stored are left out.
 
     What was stored past the end of a log is forgotten: the log has lost its end, or it is another one than the offset
     was stored for. It is read from its beginning, and rows that are there already are known by their identity.
+
+    Args:
+        connection: The database.
+        logs: What the partitions are.
+        ask: Tells it again: a log may have grown, and been stored by another sink, since it was told.
     """
     asked = [(topic, number, log.name) for (topic, number), log in logs.items()]
     columns = [list(column) for column in zip(*asked, strict=True)]
@@ -67,7 +72,7 @@ def find(connection: Connection, logs: Mapping[Partition, Log]) -> dict[Partitio
         # Those without a name come first, and one of the log itself counts more.
         for topic, number, name, offset in connection.execute(_FIND, [*columns, UNNAMED]).fetchall():
             log = logs[topic, number]
-            if offset > log.end:
+            if offset > log.end and offset > ask([(topic, number)])[topic, number].end:
                 connection.execute(_DROP, [topic, number, name, offset])
                 _log.warning(
                     "%s/%d ends at %d in Kafka, but was stored up to %d: it is read from its beginning",

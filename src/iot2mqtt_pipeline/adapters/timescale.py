@@ -92,7 +92,7 @@ class TimescaleStore:
         """
         logs = self._logs(partitions)
         with self._session() as connection:
-            found = find(connection, logs)
+            found = find(connection, logs, self._logs)
         self._names |= {partition: log.name for partition, log in logs.items()}
         return found
 
@@ -108,7 +108,7 @@ class TimescaleStore:
         known = self._names.keys() >= set(partitions)
         logs = {one: Log(self._names[one], _ANY_END) for one in partitions} if known else self._logs(partitions)
         with self._session() as connection:
-            return find(connection, logs)
+            return find(connection, logs, self._logs)
 
     def write(self, rows: Sequence[Row], moves: Mapping[Partition, Move]) -> int:
         """Store rows and move the offsets, in one transaction.

@@ -1,7 +1,7 @@
 """All stages in one process: each on a thread, started again when it dies."""
 
 import logging
-import socket
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +37,8 @@ def crew(found: Settings, watch: Watch, *, expiry: int) -> Iterator[None]:
         expiry: Seconds for which the broker keeps the session of the bridge without it.
     """
     over = threading.Event()
-    name = f"up-{socket.gethostname()}"
+    # Two at one Kafka must not take each other's place; what one that is gone had begun, Kafka gives up.
+    name = f"up-{secrets.token_hex(4)}"
     with LiveParameters(parameters=found.postgres.connection()) as parameters:
         makers: Mapping[str, Callable[[], Stage]] = {
             "bridge": lambda: _wiring.bridge(found, watch.figures("bridge"), expiry=expiry),
