@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from iot2mqtt_conformance.aftermath import Aftermath
+from iot2mqtt_conformance.clauses import JUDGES
 from iot2mqtt_conformance.contract import clauses
 from iot2mqtt_conformance.declaration import DeclarationError, load
 from iot2mqtt_conformance.judging import judge, play
 from iot2mqtt_conformance.services.choose import choose
-from iot2mqtt_conformance.transcript import Record
+from iot2mqtt_conformance.transcript import Record, Transcript
 from iot2mqtt_conformance.verdict import Outcome
+from iot2mqtt_conformance.view import View
 from tests.conformance.suite_runs import REFERENCES
 
 CLAUSE = "I2M-LIFE-10"
@@ -78,6 +80,38 @@ def test_an_instance_that_was_offline_is_back_with_its_status_and_every_device()
     assert heard(("status", "offline"), *states).missing == ["the status online"]
     assert heard(("status", "offline"), ("status", "online"), states[0]).missing == ["plug"]
     assert heard(("status", "offline"), ("status", "online"), *states).settled
+
+
+@pytest.mark.parametrize(("late", "outcome"), [("plug", Outcome.PASS), (None, Outcome.FAIL)])
+def test_what_befalls_a_device_after_the_return_is_another_matter(late: str | None, outcome: Outcome) -> None:
+    """A plug that cannot be read once all is back; where the lamp never came back, the death was not outlived."""
+    root = "base/v1/instances/i"
+    devices = [{"device_id": name} for name in ("lamp", "plug")]
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    def seen(suffix: str, value: Any) -> None:
+        told.append(("seen", {"topic": f"{root}/{suffix}", "payload": json.dumps(value), "retained": False}))
+
+    def step(name: str, **facts: Any) -> None:
+        told.append(("step", {"name": name, **facts}))
+
+    told.append(("run", {"root": root, "config": {"devices": devices}}))
+    step("picked", text="worker", count=1, there=[])
+    step("death", text="worker", pid=7)
+    seen("devices/lamp/error", {"error_code": "gone"})
+    if late:
+        seen("devices/lamp/state", ONLINE)
+    for name in ("lamp", "plug"):
+        step("send", probe="after_death", device=name, suffix=f"devices/{name}/get")
+    if late:
+        seen("devices/lamp/state", ONLINE)
+        seen("devices/plug/state", ONLINE)
+        seen(f"devices/{late}/error", {"error_code": "unreadable"})
+    step("asked", text="worker")
+    step("dying_end")
+    records = [Record(number, number / 10, "dying", *each) for number, each in enumerate(told)]
+    judged = JUDGES[CLAUSE].function(View(Transcript(records)), load(REFERENCES / "simple"))
+    assert judged.outcome is outcome, judged
 
 
 def hostile(folder: Path, texts: str) -> Path:

@@ -64,7 +64,8 @@ def _harm(run: Run, death: Record, margin: float) -> Verdict | None:
         )
     heard = Aftermath(run.facts["root"], run.enabled)
     for record in run.records:
-        if death.i < record.i <= end.i:
+        # What befalls a device once everything is back, such as a sensor that cannot be read, is another matter.
+        if death.i < record.i <= end.i and not heard.settled:
             heard.hear(record)
     return _unreported(heard, death, what, margin) or _unsettled(run, heard, death, what, end)
 
