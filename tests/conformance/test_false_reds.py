@@ -218,19 +218,27 @@ def test_what_a_device_says_before_it_is_reached_is_no_part_of_its_whole_state(
 
 # ---------------------------------------------------------------------- what is said again
 @pytest.mark.parametrize(
-    ("text", "anew", "expected"),
-    [("online", False, Outcome.PASS), ("online", True, Outcome.FAIL), ("offline", False, Outcome.FAIL)],
+    ("text", "connection", "expected"),
+    [
+        ("online", "the same", Outcome.PASS),
+        ("online", "a new one that publishes", Outcome.PASS),
+        ("online", "a new one that listens", Outcome.FAIL),
+        ("offline", "the same", Outcome.FAIL),
+    ],
 )
-def test_online_may_be_said_again_on_the_same_connection(
-    text: str, anew: bool, expected: Outcome, recorded: Transcript, declaration: Declaration
+def test_online_may_be_said_again_but_not_on_a_new_connection_that_listens(
+    text: str, connection: str, expected: Outcome, recorded: Transcript, declaration: Declaration
 ) -> None:
     tape = tape_of(recorded, "polling")
     said = tape.records[tape.published("polling", "status")[0]].data
     connect = tape.records[tape.places("polling", lambda r: is_packet(r, "CONNECT"))[0]].data
     place = tape.step("polling", "send", probe="strange") + 1
-    number = 99 if anew else said["conn"]
+    number = said["conn"] if connection == "the same" else 99
     tape.insert(place, "packet", **{**said, "payload": text, "conn": number})
-    if anew:
+    if connection.endswith("listens"):
+        subscribe = tape.records[tape.places("polling", lambda r: is_packet(r, "SUBSCRIBE"))[0]].data
+        tape.insert(place, "packet", **{**subscribe, "conn": number})
+    if connection != "the same":
         tape.insert(place, "packet", **{**connect, "conn": number})
     assert outcome("I2M-META-05", tape, declaration) is expected
 

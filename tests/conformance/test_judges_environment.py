@@ -48,6 +48,11 @@ def edit_one(which: Callable[[Record], bool], change: Callable[[Record, st.DataO
     return edit
 
 
+def edit_all(which: Callable[[Record], bool], change: Callable[[Record, st.DataObject], Record]) -> Edit:
+    """Change all such records."""
+    return lambda records, data: [change(record, data) if which(record) else record for record in records]
+
+
 def drop(which: Callable[[Record], bool]) -> Edit:
     """Take all such records away."""
     return lambda records, _data: without(records, which)
@@ -237,7 +242,7 @@ BREAKING: dict[str, list[Edit]] = {
         ),
         drop(in_run("credentials.referred", online)),
         drop(in_run("credentials.merged", lambda r: state_of(r, "light2"))),
-        edit_one(in_run("credentials.merged", lambda r: state_of(r, "outsider")), offline_device),
+        edit_all(in_run("credentials.merged", lambda r: state_of(r, "outsider")), offline_device),
     ],
     "I2M-ENV-16": [
         edit_one(in_run("tls.right", lambda r: r.kind == "tls.open"), lambda r, _: changed(r, certificate=False)),
