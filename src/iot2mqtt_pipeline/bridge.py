@@ -147,7 +147,8 @@ class Bridge:
             flight = self._flying[0]
             if isinstance(flight.error, PermanentError):
                 self._bury(flight, flight.error)
-            failure = flight.error
+            else:
+                failure = flight.error
             if failure is not None or not flight.safe:
                 break
             safe.append(self._flying.popleft())

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
@@ -14,7 +15,7 @@ from iot2mqtt_pipeline.adapters.kafka_out import KafkaOutbox
 from iot2mqtt_pipeline.adapters.mqtt import MqttInbox
 from iot2mqtt_pipeline.adapters.mqtt_wire import NEVER
 from iot2mqtt_pipeline.bridge import Bridge
-from iot2mqtt_pipeline.errors import TransientError
+from iot2mqtt_pipeline.errors import PermanentError, PipelineError, TransientError
 from iot2mqtt_pipeline.servers.kafka import LocalKafka
 from iot2mqtt_pipeline.settings import Mqtt
 from iot2mqtt_pipeline.stage import Done, Message, NoFigures, Outgoing, Record
@@ -55,6 +56,13 @@ class Counted(NoFigures):
 
     def forwarded(self, count: int) -> None:
         self.safe += count
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What Kafka says of a record after it was taken."""
+
+    error: PipelineError
 
 
 @contextmanager
@@ -211,46 +219,66 @@ def test_a_window_of_large_messages_is_bounded_in_bytes(
     assert 10 <= len(bridge._flying) <= 15
 
 
+class Once:
+    """An inbox with a few messages, which come once; it notes what is done with it."""
+
+    def __init__(self, count: int) -> None:
+        made = [(*message(number), 1, False, False, 0.0, number + 1, 1) for number in range(count)]
+        self._held = [Message(*fields) for fields in made]
+        self.told: list[str] = []
+
+    def receive(self, limit: int, timeout: float) -> list[Message]:
+        del limit, timeout
+        held, self._held = self._held, []
+        return held
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        self.told.append(f"acknowledge {len(messages)}")
+
+    def renew(self) -> None:
+        self.told.append("renew")
+
+    def close(self) -> None: ...
+
+
+class Scripted:
+    """An outbox that takes a record, raises an error, or takes it and tells later that it was refused."""
+
+    def __init__(self, *answers: Exception | Refused | None) -> None:
+        self._answers = [*answers]
+
+    def send(self, record: Outgoing, done: Done) -> None:
+        del record
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        done(answer.error if answer else None)
+
+    def serve(self, timeout: float) -> None: ...
+
+    def flush(self, timeout: float) -> int:
+        del timeout
+        return 0
+
+    def discard(self) -> None: ...
+
+
 def test_what_is_safe_is_acknowledged_before_what_is_not_starts_over() -> None:
-    told: list[str] = []
-
-    class Four:
-        """An inbox with four messages."""
-
-        def receive(self, limit: int, timeout: float) -> list[Message]:
-            del limit, timeout
-            made = [(*message(number), 1, False, False, 0.0, number + 1, 1) for number in range(4)]
-            return [Message(*fields) for fields in made]
-
-        def acknowledge(self, messages: Sequence[Message]) -> None:
-            told.append(f"acknowledge {len(messages)}")
-
-        def renew(self) -> None:
-            told.append("renew")
-
-        def close(self) -> None: ...
-
-    class Refusing:
-        """An outbox that has no room for the fourth."""
-
-        def send(self, record: Outgoing, done: Done) -> None:
-            if b'"number": 3' in record.value:
-                raise TransientError("Kafka does not keep up")
-            done(None)
-
-        def serve(self, timeout: float) -> None: ...
-
-        def flush(self, timeout: float) -> int:
-            del timeout
-            return 0
-
-        def discard(self) -> None:
-            told.append("discard")
-
-    bridge = Bridge(inbox=Four(), outbox=Refusing(), topic="raw")
+    inbox = Once(4)
+    bridge = Bridge(inbox=inbox, outbox=Scripted(None, None, None, TransientError("full")), topic="raw")
     bridge._round()
-    assert told == ["acknowledge 3", "discard", "renew"]
+    assert inbox.told == ["acknowledge 3", "renew"]
     assert bridge._bytes == 0
+
+
+def test_a_letter_that_cannot_be_sent_with_its_bytes_is_sent_without_and_nothing_starts_over() -> None:
+    """Kafka refuses the message, and the driver the letter that holds it."""
+    inbox = Once(1)
+    outbox = Scripted(Refused(PermanentError("refused", "no")), PermanentError("too_large", "no"), None)
+    bridge = Bridge(inbox=inbox, outbox=outbox, topic="raw")
+    for _ in range(2):
+        bridge._round()
+    assert inbox.told == ["acknowledge 1"]
 
 
 def test_two_bridges_of_one_share_divide_the_messages(mosquitto: Broker, topics: Topics) -> None:

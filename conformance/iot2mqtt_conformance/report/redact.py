@@ -167,7 +167,9 @@ class _Mask:
         return self._base64(value) if name == "payload_b64" else self.text(value)
 
     def payload(self, text: str) -> str:
-        if self._pattern.search(text) is None or not _is_json(text):
+        if self._pattern.search(text) is None:
+            return text
+        if not _is_json(text):
             return self.text(text)
         return _TEXT_IN_JSON.sub(lambda found: self.text(found[0]), text)
 

@@ -97,7 +97,7 @@ class KafkaOutbox:
             self._open = made(Producer, self._config)
         return self._open
 
-    def _report(self, done: Done, age: int, error: KafkaError | None, _message: Message) -> None:
+    def _report(self, done: Done, age: int, error: KafkaError | None, _message: Message | None) -> None:
         if age != self._age:
             return
         if error is None:
