@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 
 from iot2mqtt_pipeline import deadletter, letters
-from iot2mqtt_pipeline.adapters import kafka_letters
+from iot2mqtt_pipeline.adapters import kafka_letters, kafka_topics
 from iot2mqtt_pipeline.adapters.kafka_letters import KafkaLetters
 from iot2mqtt_pipeline.adapters.kafka_out import KafkaDeadLetters, KafkaOutbox
 from iot2mqtt_pipeline.cli.dlq import _facts, _wanted
@@ -121,6 +121,23 @@ def test_kafka_keeps_dead_letters_for_ever_and_nothing_else(topics: Topics) -> N
     found = {resource.name: told.result(DEADLINE) for resource, told in admin.describe_configs(asked).items()}
     assert found[f"{topics.raw}.dlq"]["retention.ms"].value == "-1"
     assert found[topics.raw]["retention.ms"].value == str(7 * 24 * 3600 * 1000)
+
+
+def test_topics_are_there_once_they_are_ensured(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    lags = [True] * 3
+
+    class Lagging(AdminClient):
+        def list_topics(self, *args: Any, **settings: Any) -> Any:
+            told = super().list_topics(*args, **settings)
+            if name in told.topics and lags:
+                lags.pop()
+                del told.topics[name]
+            return told
+
+    name = f"{topics.raw}.more"
+    monkeypatch.setattr(kafka_topics, "AdminClient", Lagging)
+    kafka_topics.ensure_topics(topics.client, {name: 1})
+    assert not lags
 
 
 def test_a_partition_that_gets_a_new_leader_is_waited_for(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,25 @@
 """Topics that have to be there before a stage begins."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._metadata import TopicMetadata
 from confluent_kafka.cimpl import NewTopic
 
 from iot2mqtt_pipeline.adapters.kafka_client import made
 from iot2mqtt_pipeline.adapters.kafka_errors import cause, meaning
+from iot2mqtt_pipeline.errors import TransientError
 
 LARGEST_DEAD_LETTER = 16 * 1024 * 1024
 """Bytes that a record of the dead letters may have: more than what it is the dead letter of."""
 _PATIENCE = 30.0
+_PAUSE = 0.05
 
 
 def ensure_topics(client: Mapping[str, str], partitions: Mapping[str, int], *, copies: int = -1) -> None:
-    """Create the topics that do not exist; others stay as they are.
+    """Create the topics that do not exist, and wait until Kafka tells of them; others stay as they are.
 
     Args:
         client: The settings that every client of this Kafka needs.
@@ -28,10 +32,7 @@ def ensure_topics(client: Mapping[str, str], partitions: Mapping[str, int], *, c
         ConfigurationError: There can be no client with these settings.
     """
     admin = made(AdminClient, client)
-    try:
-        known = admin.list_topics(timeout=_PATIENCE).topics
-    except KafkaException as exception:
-        raise meaning(cause(exception)) from None
+    known = _listed(admin)
     new = [
         NewTopic(topic, num_partitions=count, replication_factor=copies, config=_config(topic))
         for topic, count in partitions.items()
@@ -47,6 +48,29 @@ def ensure_topics(client: Mapping[str, str], partitions: Mapping[str, int], *, c
             error = cause(exception)
             if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise meaning(error) from None
+    _wait_until_told(admin, [topic.topic for topic in new])
+
+
+def _wait_until_told(admin: AdminClient, new: Collection[str]) -> None:
+    """Wait until the topics can be read and written: Kafka says that they are created before its brokers know them."""
+    deadline = time.monotonic() + _PATIENCE
+    while not _told(admin).issuperset(new):
+        if time.monotonic() > deadline:
+            raise TransientError(f"Kafka has created {', '.join(new)}, but they have no leader after {_PATIENCE:g} s")
+        time.sleep(_PAUSE)
+
+
+def _told(admin: AdminClient) -> set[str]:
+    """Return the topics of which each partition has a leader."""
+    topics = _listed(admin)
+    return {name for name in topics if all(part.leader >= 0 for part in topics[name].partitions.values())}
+
+
+def _listed(admin: AdminClient) -> dict[str, TopicMetadata]:
+    try:
+        return admin.list_topics(timeout=_PATIENCE).topics
+    except KafkaException as exception:
+        raise meaning(cause(exception)) from None
 
 
 def _config(topic: str) -> dict[str, str]:
