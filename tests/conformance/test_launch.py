@@ -278,7 +278,7 @@ def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path
             await process.says()
             began = time.monotonic()
         assert process.codes == [-signal.SIGKILL]
-        assert GRACE <= time.monotonic() - began < GRACE + 3
+        assert GRACE <= time.monotonic() - began < GRACE + 20
 
     run(scenario)
 

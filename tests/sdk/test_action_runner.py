@@ -152,7 +152,7 @@ def test_a_timeout_ends_the_script_and_the_processes_it_started(tmp_path: Path, 
     code, _, retriable = error_of(run(path, timeout=0.5))
 
     assert (code, retriable) == ("timeout", True)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20  # of the 300 s that it sleeps
     assert not alive(int((tmp_path / "child").read_text()))
 
 

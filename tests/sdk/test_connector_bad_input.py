@@ -124,6 +124,27 @@ def test_a_device_that_hangs_is_told_of_and_comes_back(
     seen.wait("devices/odd/state", count=3)
 
 
+def test_a_device_that_fails_and_then_hangs_is_told_of(
+    workshop: Workshop, seen: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iot2mqtt_sdk.runtime.polling.HANGING", 0.2)
+    gate = threading.Event()
+    reads: list[int] = []
+
+    class Failing(Home):
+        def read(self, _config: Any) -> Any:
+            reads.append(1)
+            if len(reads) == 1:
+                raise ConnectionError("no answer")
+            return {"power": gate.wait(DEADLINE)}
+
+    workshop.serve(Failing, lamps("odd"))
+    errors = [seen.wait("devices/odd/error", count=number).json["error_code"] for number in (1, 2)]
+    gate.set()
+    assert errors == ["CONNECTION_FAILED", "TIMEOUT"]
+    seen.wait("devices/odd/state")
+
+
 def test_a_flood_of_commands_for_a_hanging_device_is_refused_and_not_kept(
     workshop: Workshop, seen: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,8 @@ from tests.waiting import DEADLINE, wait_until
 from iot2mqtt_conformance.ports import free_port
 from iot2mqtt_sdk import BaseConnector
 
-QUICK = 2.0
+KILLED_AFTER = 10.0
+"""Seconds that containers are given to end: `docker stop` kills what has not ended by then."""
 """Seconds that stopping may take; what a loaded machine adds is measured by how long a bare process takes to end."""
 
 FORMS = {
@@ -103,7 +104,7 @@ def test_sigterm_ends_the_process_in_time_and_with_code_0(workshop: Workshop, fo
     program.wait_log("reading")
     code, seconds = program.signal()
     assert code == 0, program.log
-    assert seconds < 2 * QUICK, program.log
+    assert seconds < KILLED_AFTER, program.log
     assert ("destroyed but it is pending" in program.log) <= ("refuses to be cancelled" in form)
 
 
@@ -132,7 +133,7 @@ def test_a_broker_that_is_not_there_keeps_nobody(workshop: Workshop) -> None:
     program.wait_log("cannot be reached")
     code, seconds = program.signal()
     assert (code, "cleaned up" in program.log) == (0, True)
-    assert seconds < 2 * QUICK
+    assert seconds < KILLED_AFTER
 
 
 def test_a_broker_that_is_dead_keeps_nobody(workshop: Workshop, faults: Faults, seen: Recorder) -> None:
@@ -142,7 +143,7 @@ def test_a_broker_that_is_dead_keeps_nobody(workshop: Workshop, faults: Faults, 
     faults.do(lambda proxy: proxy.swallow(swallowing=True))
     code, seconds = program.signal()
     assert code == 0
-    assert seconds < 2 * QUICK
+    assert seconds < KILLED_AFTER
 
 
 @pytest.mark.parametrize("where", ["def get_device_state", "async def get_device_state"])
@@ -289,7 +290,7 @@ def test_stopping_within_a_process_is_quick_whatever_hangs(workshop: Workshop, f
     connector.stop()
     for thread in others:
         thread.join(DEADLINE)
-    assert time.monotonic() - began < 2 * QUICK
+    assert time.monotonic() - began < KILLED_AFTER
     gate.set()
 
 

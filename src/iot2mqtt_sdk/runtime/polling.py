@@ -66,8 +66,10 @@ class Poller:
         if device.polling:
             self._check_hanging(device)
         self._submit(device)
-        if device.failures == 0 and self._interval is not None:
-            self._schedule(device, self._interval)
+        # In any case, also where the end of the poll will say when the next one is: it may not end, or have ended but
+        # for its last step, so that the device still counts as busy.
+        if self._interval is not None:
+            self._schedule(device, self._interval * device.backoff())
 
     def _submit(self, device: DeviceState) -> None:
         """Poll a device soon; while it is still busy with the last poll, this one is left out."""

@@ -34,7 +34,7 @@ def test_fault_25_a_signal_cleans_up_and_ends_with_code_0_at_any_interval(
     code, seconds = program.signal(number)
     assert code == 0, program.log
     assert "cleaned up" in program.log
-    assert seconds < 5
+    assert seconds < 10  # that containers are given
     seen.wait_status("offline")
 
 
