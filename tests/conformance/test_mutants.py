@@ -1,7 +1,9 @@
 """Each mutant is killed by its own clause, and by nothing else but its declared company."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Collection
@@ -116,6 +118,32 @@ def test_a_connector_with_little_time_is_given_as_much_as_a_verdict_on_its_memor
     declaration = load(HOSTILE)
     new_broker, _ = choose("auto")
     played = play(declaration, ["I2M-LIFE-07"], new_broker=new_broker, seed=7, progress=lambda _line: None)
+    assert judge(clauses()["I2M-LIFE-07"], declaration, played).outcome is Outcome.PASS
+
+
+def test_a_connector_that_gets_no_time_for_a_while_is_commanded_again_before_its_memory_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = memory._Answers
+    burst, stopped = answers.burst, list[int]()
+
+    async def stopping(self: memory._Answers, seconds: float, *, silence: float) -> bool:
+        if stopped:
+            return await burst(self, seconds, silence=silence)
+        stopped.append(self._rig.pid)
+        os.kill(self._rig.pid, signal.SIGSTOP)
+        try:
+            return await burst(self, seconds, silence=silence)
+        finally:
+            os.kill(self._rig.pid, signal.SIGCONT)
+
+    monkeypatch.delenv("BREAK", raising=False)
+    monkeypatch.setattr(answers, "burst", stopping)
+    monkeypatch.setattr(memory, "LONGEST", 1.0)
+    declaration = load(HOSTILE)
+    new_broker, _ = choose("auto")
+    played = play(declaration, ["I2M-LIFE-07"], new_broker=new_broker, seed=7, progress=lambda _line: None)
+    assert stopped
     assert judge(clauses()["I2M-LIFE-07"], declaration, played).outcome is Outcome.PASS
 
 

@@ -100,7 +100,7 @@ class OnlineNotRetained(Connector):
 
 
 # What is sent at once may come before the subscription: these clauses then miss an answer.
-@breaks("I2M-STATUS-03", company=("I2M-SUB-06", "I2M-LIFE-05", "I2M-CMD-08"))
+@breaks("I2M-STATUS-03", company=("I2M-SUB-06", "I2M-LIFE-05", "I2M-LIFE-06", "I2M-CMD-08"))
 class OnlineBeforeSubscribing(Connector):
     """It says `online` and then subscribes."""
 
@@ -337,9 +337,11 @@ class LeavesOnline(Connector):
     """It says `online`, finds the lights shut, and leaves without `offline`."""
 
     def lights_open(self) -> bool:
-        """Say `online` first."""
-        self.announce()
-        return super().lights_open()
+        """Say `online` all the same."""
+        opened = super().lights_open()
+        if not opened:
+            self.announce()
+        return opened
 
     def fail(self) -> None:
         """Leave in silence."""
