@@ -301,6 +301,26 @@ def test_a_bridge_that_gets_a_share_receives_each_message_once(mosquitto: Broker
         assert figures.incoming == 50
 
 
+def test_a_session_gives_up_its_old_filters_also_where_the_first_attempt_was_lost(
+    mosquitto: Broker, faults: Faults
+) -> None:
+    figures = Counted()
+    settings = mosquitto.settings(port=faults.port, version="3.1.1", share="bridges")
+    inbox = MqttInbox(settings=settings, filters=FILTERS, figures=figures)
+
+    def connected(times: int) -> bool:
+        inbox.receive(10, 0.05)
+        return figures.connections == times
+
+    try:
+        wait_until(lambda: connected(1))
+        inbox.renew()  # before the broker's answer to UNSUBSCRIBE was read
+        wait_until(lambda: connected(2))
+        faults.wait_packets("UNSUBSCRIBE", 2)
+    finally:
+        inbox.close()
+
+
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 def test_a_connection_that_was_lost_brings_no_retained_message_again(mosquitto: Broker, version: str) -> None:
     figures = Counted()
