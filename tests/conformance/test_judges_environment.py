@@ -429,6 +429,8 @@ def test_only_a_connection_beside_one_that_listens_may_be_without_a_last_will(
     further = [changed(connect, conn=999, will=None), changed(publish, conn=999)]
     assert outcome([*boot, *further]) is Outcome.PASS
     assert outcome([*boot, further[0]]) is Outcome.FAIL
+    # One that was opened just before the launch was over had no time to say anything.
+    assert outcome([*boot, replace(further[0], t=boot[-1].t)]) is Outcome.PASS
     # One that takes up a session listens without subscribing.
     (connack, *_) = places(boot, lambda r: r.data.get("type") == "CONNACK")
     resumed = changed(boot[connack], conn=999, session_present=True)

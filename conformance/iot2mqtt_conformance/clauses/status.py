@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from iot2mqtt_conformance.clauses import saying
 from iot2mqtt_conformance.clauses.registry import judges
+from iot2mqtt_conformance.clauses.striking import slack
 from iot2mqtt_conformance.clauses.sub import required
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.transcript import Record
@@ -18,7 +19,7 @@ def connect_carries_the_will(view: View, _declaration: Declaration) -> Verdict:
     for run in view.runs():
         wanted = {"topic": f"{run.facts['root']}/status", "payload": "offline", "qos": 1, "retain": True}
         listening = listening_connections(run.records)
-        let_off = _further(run, listening) if listening else set()
+        let_off = _further(run, listening, slack(view)) if listening else set()
         for packet in run.packets("CONNECT"):
             if packet.data["conn"] in let_off:
                 continue
@@ -32,14 +33,19 @@ def connect_carries_the_will(view: View, _declaration: Declaration) -> Verdict:
     return passed(evidence)
 
 
-def _further(run: Run, listening: Collection[int]) -> set[int]:
-    """Return the connections beside a listening one that need no last will."""
+def _further(run: Run, listening: Collection[int], patience: float) -> set[int]:
+    """Return the connections beside a listening one that need no last will.
+
+    In the first launch these are the ones that publish, or had no time to before it was over. In others a connection
+    may be refused, or cut before it has said anything.
+    """
     publishing = {p.data["conn"] for p in run.packets("PUBLISH")}
-    # Elsewhere a connection may be refused, or the launch be over, before it has said anything.
+    over = max(record.t for record in run.records)
     return {
         p.data["conn"]
         for p in run.packets("CONNECT")
-        if p.data["conn"] not in listening and (run.name != "boot" or p.data["conn"] in publishing)
+        if p.data["conn"] not in listening
+        and (run.name != "boot" or p.data["conn"] in publishing or over - p.t < patience)
     }
 
 
