@@ -428,15 +428,11 @@ def test_only_a_connection_beside_one_that_listens_may_be_without_a_last_will(
     publish = boot[places(boot, sent)[0]]
     further = [changed(connect, conn=999, will=None), changed(publish, conn=999)]
     assert outcome([*boot, *further]) is Outcome.PASS
-    assert outcome([*boot, further[0]]) is Outcome.FAIL
-    # One that was opened just before the launch was over had no time to say anything.
-    assert outcome([*boot, replace(further[0], t=boot[-1].t)]) is Outcome.PASS
+    # One that has said nothing yet, as at the end of a launch, may be of that kind.
+    assert outcome([*boot, further[0]]) is Outcome.PASS
     # One that takes up a session listens without subscribing.
     (connack, *_) = places(boot, lambda r: r.data.get("type") == "CONNACK")
     resumed = changed(boot[connack], conn=999, session_present=True)
     assert outcome([*boot, further[0], resumed, further[1]]) is Outcome.FAIL
-    # Another launch may have ended before such a connection could say anything.
-    short = [replace(record, run="variants.tls") for record in boot]
-    assert outcome([*short, replace(further[0], run="variants.tls")]) is Outcome.PASS
     deaf = without(boot, lambda r: sent(r, "SUBSCRIBE"))
     assert outcome([changed(r, will=None) if r.data is connect.data else r for r in deaf]) is Outcome.FAIL

@@ -1,10 +1,7 @@
 """I2M-STATUS: status and last will."""
 
-from collections.abc import Collection
-
 from iot2mqtt_conformance.clauses import saying
 from iot2mqtt_conformance.clauses.registry import judges
-from iot2mqtt_conformance.clauses.striking import slack
 from iot2mqtt_conformance.clauses.sub import required
 from iot2mqtt_conformance.declaration import Declaration
 from iot2mqtt_conformance.transcript import Record
@@ -14,14 +11,14 @@ from iot2mqtt_conformance.view import Run, View, given_up, listening_connections
 
 @judges("I2M-STATUS-01", "boot", "reconnect")
 def connect_carries_the_will(view: View, _declaration: Declaration) -> Verdict:
-    """Every CONNECT, but of who only publishes beside another, has it: status topic, `offline`, QoS 1, retained."""
+    """Every CONNECT, but of who never listens beside one who does, has it: topic, `offline`, QoS 1, retained."""
     evidence = []
     for run in view.runs():
         wanted = {"topic": f"{run.facts['root']}/status", "payload": "offline", "qos": 1, "retain": True}
         listening = listening_connections(run.records)
-        let_off = _further(run, listening, slack(view)) if listening else set()
         for packet in run.packets("CONNECT"):
-            if packet.data["conn"] in let_off:
+            # One that never listens beside one that does: whoever loses such a connection is not offline.
+            if listening and packet.data["conn"] not in listening:
                 continue
             will = packet.data.get("will")
             seen = {key: will.get(key) for key in wanted} if will else None
@@ -31,22 +28,6 @@ def connect_carries_the_will(view: View, _declaration: Declaration) -> Verdict:
                 )
             evidence.append(packet)
     return passed(evidence)
-
-
-def _further(run: Run, listening: Collection[int], patience: float) -> set[int]:
-    """Return the connections beside a listening one that need no last will.
-
-    In the first launch these are the ones that publish, or had no time to before it was over. In others a connection
-    may be refused, or cut before it has said anything.
-    """
-    publishing = {p.data["conn"] for p in run.packets("PUBLISH")}
-    over = max(record.t for record in run.records)
-    return {
-        p.data["conn"]
-        for p in run.packets("CONNECT")
-        if p.data["conn"] not in listening
-        and (run.name != "boot" or p.data["conn"] in publishing or over - p.t < patience)
-    }
 
 
 @judges("I2M-STATUS-02", "boot")

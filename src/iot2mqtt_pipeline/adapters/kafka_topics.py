@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._metadata import TopicMetadata
 from confluent_kafka.cimpl import NewTopic
 
 from iot2mqtt_pipeline.adapters.kafka_client import made
@@ -54,23 +53,25 @@ def ensure_topics(client: Mapping[str, str], partitions: Mapping[str, int], *, c
 def _wait_until_told(admin: AdminClient, new: Collection[str]) -> None:
     """Wait until the topics can be read and written: Kafka says that they are created before its brokers know them."""
     deadline = time.monotonic() + _PATIENCE
-    while not _told(admin).issuperset(new):
+    while not _listed(admin, led=True).issuperset(new):
         if time.monotonic() > deadline:
             raise TransientError(f"Kafka has created {', '.join(new)}, but they have no leader after {_PATIENCE:g} s")
         time.sleep(_PAUSE)
 
 
-def _told(admin: AdminClient) -> set[str]:
-    """Return the topics of which each partition has a leader."""
-    topics = _listed(admin)
-    return {name for name in topics if all(part.leader >= 0 for part in topics[name].partitions.values())}
-
-
-def _listed(admin: AdminClient) -> dict[str, TopicMetadata]:
+def _listed(admin: AdminClient, *, led: bool = False) -> set[str]:
+    """Return the topics that there are, or only those of which each partition has a leader."""
     try:
-        return admin.list_topics(timeout=_PATIENCE).topics
+        topics = admin.list_topics(timeout=_PATIENCE).topics
     except KafkaException as exception:
         raise meaning(cause(exception)) from None
+    if not led:
+        return set(topics)
+    return {
+        name
+        for name, topic in topics.items()
+        if topic.error is None and all(part.leader >= 0 for part in topic.partitions.values())
+    }
 
 
 def _config(topic: str) -> dict[str, str]:
