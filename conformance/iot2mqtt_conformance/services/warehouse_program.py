@@ -41,7 +41,9 @@ def _serve(mode: str) -> None:
         stack.enter_context(running_postgres(server))
         kafka, said = _kafka(mode, folder, stack)
         _say(kafka=kafka, database=server.connection(), said=said)
-        threading.Event().wait()
+        # In slices: a signal that arrives just before a wait does not end it.
+        while not threading.Event().wait(1):
+            pass
 
 
 def _say(**facts: Any) -> None:

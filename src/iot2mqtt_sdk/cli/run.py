@@ -162,14 +162,23 @@ def _cannot_start(command: list[str], error: OSError) -> click.ClickException:
 
 
 class _Signals:
-    """Hands the signals that end a program to the connector; the second one kills it."""
+    """Hands the signals that end a program to the connector; the second one kills it.
+
+    A handler runs in the main thread, which does not wake where the system hands the signal to another thread, or just
+    before it begins to wait. So it waits at a pipe, into which every signal writes a byte wherever it arrives; that a
+    child has ended is a signal too.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._starting = False
         self._asked: int | None = None
+        self._arrived, self._announce = os.pipe()
 
     def __enter__(self) -> Self:
+        os.set_blocking(self._announce, False)
+        signal.set_wakeup_fd(self._announce, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in ENDING:
             signal.signal(number, self._end)
         return self
@@ -184,7 +193,8 @@ class _Signals:
         self._process = start()
         if self._asked is not None:
             self._process.send_signal(self._asked)
-        code = self._process.wait()
+        while (code := self._process.poll()) is None:
+            os.read(self._arrived, 1)
         return code if code >= 0 else 128 - code
 
     def _end(self, number: int, _frame: object) -> None:

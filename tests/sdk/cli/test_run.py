@@ -1,5 +1,6 @@
 """`iot2mqtt run` with a broker and simulated devices of its own."""
 
+import ctypes
 import json
 import os
 import re
@@ -85,14 +86,24 @@ def test_the_connectors_exit_code_is_passed_on(connector: Path, tmp_path: Path, 
         assert running.process.wait(30) == 3
 
 
+def test_a_signal_counts_whichever_thread_the_system_hands_it_to(connector: Path, runtime: dict[str, str]) -> None:
+    with Running(IOT2MQTT, "run", str(connector), "--broker", "embedded", variables=runtime) as running:
+        running.wait_for("online: ")
+        run = running.process.pid
+        another = next(int(task.name) for task in Path(f"/proc/{run}/task").iterdir() if int(task.name) != run)
+        # Python sends signals to whole processes, and to threads of its own.
+        assert ctypes.CDLL(None).tgkill(run, another, signal.SIGTERM) == 0
+        assert running.process.wait(30) == 0
+
+
 def test_a_connector_that_does_not_end_is_killed_by_the_second_signal(connector: Path, runtime: dict[str, str]) -> None:
+    # It waits for the signal itself: a handler could run before `pause`, which would then wait for another one.
     stubborn = """
 import signal
-import sys
-signal.signal(signal.SIGTERM, lambda *_: print("never", flush=True))
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 print("ready", flush=True)
-while True:
-    signal.pause()
+while signal.sigwait({signal.SIGTERM}):
+    print("never", flush=True)
 """
     (connector / "connector.py").write_text(stubborn, encoding="utf-8")
     with Running(IOT2MQTT, "run", str(connector), "--broker", "embedded", variables=runtime) as running:
