@@ -139,7 +139,7 @@ def test_a_connector_that_gets_no_time_for_a_while_is_commanded_again_before_its
 
     monkeypatch.delenv("BREAK", raising=False)
     monkeypatch.setattr(answers, "burst", stopping)
-    monkeypatch.setattr(memory, "LONGEST", 1.0)
+    monkeypatch.setattr(memory, "LONGEST", 8.0)
     declaration = load(HOSTILE)
     new_broker, _ = choose("auto")
     played = play(declaration, ["I2M-LIFE-07"], new_broker=new_broker, seed=7, progress=lambda _line: None)
