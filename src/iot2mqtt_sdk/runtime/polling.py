@@ -91,13 +91,10 @@ class Poller:
         self.say_availability(device)
 
     async def _poll(self, device: DeviceState) -> None:
-        failed_before = device.failures > 0
         try:
             # While the broker is away only what is not known yet is read: the rest is read again when it is back.
             if self._mqtt.connected or self._mqtt.last_state(device.id) is None:
                 await self.publish_reading(device)
-            elif failed_before and self._interval is not None:
-                self._schedule(device, self._interval)
         finally:
             device.polling = False
 
