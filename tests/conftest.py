@@ -5,9 +5,14 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 # What a shell starts in the background ignores SIGINT, and so would all programs that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes tells more of the machine than of what is tested.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(wrapper=True)

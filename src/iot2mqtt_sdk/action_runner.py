@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
@@ -30,6 +30,8 @@ DRAIN: Final = 1.0
 """Seconds to read what is left in the pipes of a group that is dead; a process that left the group may hold them."""
 OUTPUT_LIMIT: Final = 1024 * 1024
 """Bytes that a tool may write to stdout."""
+_SLICE: Final = 0.5
+"""Seconds after which a main thread that waits looks for a signal at the latest."""
 _STDERR_KEPT: Final = 64 * 1024
 """Bytes of stderr that are kept, its last ones."""
 _UNBUFFERED: Final = "PYTHONUNBUFFERED"
@@ -218,13 +220,31 @@ def run_action(
 
 
 def _undisturbed(carried_out: Callable[[Stop], _Result], stop: Stop) -> _Result:
-    """Carry a run out in a thread of its own: a signal's exception could otherwise come between fork and `finally`."""
-    ending = Stop()
-    with ThreadPoolExecutor(1, thread_name_prefix="action") as pool, stop.heard_by(ending.ask):
+    """Carry a run out in a thread of its own: a signal's exception could otherwise come between fork and `finally`.
+
+    It may come anywhere here, also while the thread is being started; then either the run never begins, or it is ended.
+    """
+    ending, run = Stop(), Future[_Result]()
+
+    def carry_out() -> None:
+        if not run.set_running_or_notify_cancel():
+            return
         try:
-            return pool.submit(carried_out, ending).result()
+            run.set_result(carried_out(ending))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            run.set_exception(error)
+
+    with stop.heard_by(ending.ask):
+        try:
+            threading.Thread(target=carry_out, name="action").start()
+            # In slices: a signal that the system hands to another thread does not wake the main one.
+            while not wait([run], _SLICE).done:
+                pass
+            return run.result()
         except BaseException:
             ending.ask()
+            if not run.cancel():
+                wait([run])
             raise
 
 

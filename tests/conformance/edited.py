@@ -13,7 +13,7 @@ from tests.conformance.tape import Tape
 
 Edit = Callable[[Tape, st.DataObject], object]
 
-often = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+often = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
 def verdict(clause: str, tape: Tape, declaration: Declaration) -> Verdict:

@@ -351,7 +351,7 @@ def verdict(clause: str, declaration: Declaration, records: Records, wall: float
 
 
 def often(examples: int) -> settings:
-    return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    return settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
 
 
 def test_every_judge_that_is_edited_here_passes_the_transcript_as_it_was_recorded(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iot2mqtt_pipeline.decoders import DECODERS, Encoding, add_decoders
@@ -91,7 +91,6 @@ def usable() -> list[tuple[str, Parameters]]:
     ]
 
 
-@settings(deadline=None)
 @given(payload=PAYLOADS, chosen=st.sampled_from(usable()))
 def test_no_payload_makes_an_encoding_fail_in_another_way_than_by_refusing_it(
     payload: bytes, chosen: tuple[str, Parameters]

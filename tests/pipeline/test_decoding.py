@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iot2mqtt_pipeline.decoding import Decoder
@@ -210,7 +210,6 @@ TOLD = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(
     place=st.sampled_from(PLACES),
     told=TOLD,

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iot2mqtt_pipeline.errors import PermanentError
@@ -97,7 +97,6 @@ def test_json_reaches_the_table_byte_for_byte(payload: bytes) -> None:
     assert rows(decoded)[0].raw_data == payload
 
 
-@settings(deadline=None)
 @given(PAYLOADS)
 def test_any_payload_comes_back(payload: bytes) -> None:
     record = read_raw(raw(payload))
@@ -115,7 +114,6 @@ def test_any_payload_comes_back(payload: bytes) -> None:
     orjson.loads(record.payload_json)
 
 
-@settings(deadline=None)
 @given(
     value=st.none() | SCALARS | st.dictionaries(NAMES | st.just("raw_data"), SCALARS),
     payload=PAYLOADS,

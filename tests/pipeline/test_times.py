@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iot2mqtt_pipeline.errors import PermanentError
@@ -76,7 +76,6 @@ def test_a_time_that_cannot_be_read_or_cannot_be_true_is_refused_and_never_becom
     assert len(str(caught.value)) < 300
 
 
-@settings(deadline=None)
 @given(
     st.datetimes(datetime(2002, 1, 1), datetime(2029, 1, 1)).map(str)  # noqa: DTZ001
     | st.from_regex(r"20[012][0-9]-[0-9W]{2}-[0-9]{1,2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}[.,][0-9]{1,6}(Z|[+-][0-9]{2})?")

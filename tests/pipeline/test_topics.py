@@ -1,7 +1,7 @@
 """What topics say."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iot2mqtt_pipeline.errors import PermanentError
@@ -119,7 +119,6 @@ def test_the_bridge_hears_everything_of_controllers_and_only_states_of_connector
     assert any(matches(pattern, topic) for pattern in filters("/site/a/")) is wanted
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_gets_a_verdict(topic: str) -> None:
     assert verdict_of(topic) in {"carry", "ignore", "unknown"}

@@ -278,7 +278,6 @@ def test_every_interleaving_of_events_leaves_the_clauses_intact(
         settings=settings(
             max_examples=15,
             stateful_step_count=12,
-            deadline=None,
             database=None,
             derandomize=True,
             phases=[Phase.generate],  # a life takes a second, so that making a failing one smaller would take minutes

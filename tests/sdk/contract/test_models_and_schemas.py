@@ -45,7 +45,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "status": TypeAdapter(models.Status).validate_python,
 }
 VALIDATORS = {name: Draft202012Validator(schemas.schema(name)) for name in READERS}
-QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def model_accepts(name: str, document: Any) -> bool:

@@ -168,7 +168,7 @@ def errors_of(model: TypeAdapter[Any], document: Any) -> set[str]:
 
 
 @pytest.mark.parametrize(("name", "part"), PARTS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_model_and_schema_accept_the_same_documents(name: str, part: str, data: st.DataObject) -> None:
     schema = schema_of(name, part)
@@ -180,7 +180,7 @@ def test_model_and_schema_accept_the_same_documents(name: str, part: str, data: 
 
 
 @pytest.mark.parametrize(("name", "part"), [pair for pair in PARTS if pair[1]])
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_model_and_schema_judge_every_odd_value_of_every_key_alike(name: str, part: str, data: st.DataObject) -> None:
     schema = schema_of(name, part)
