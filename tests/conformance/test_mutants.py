@@ -1,9 +1,7 @@
 """Each mutant is killed by its own clause, and by nothing else but its declared company."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Collection
@@ -21,7 +19,6 @@ from iot2mqtt_conformance.scenarios import memory
 from iot2mqtt_conformance.services.choose import choose
 from iot2mqtt_conformance.suite import piped
 from iot2mqtt_conformance.verdict import Outcome
-from iot2mqtt_conformance.view import View
 from tests.conformance.suite_runs import REFERENCES
 
 HOSTILE = REFERENCES / "hostile"
@@ -92,59 +89,6 @@ def test_an_unknown_mutant_is_refused_with_one_sentence_that_names_the_nearest()
     )
     assert done.returncode == 2
     assert done.stderr == "hostile: BREAK is 'I2M-PUB-3', which is no mutant: did you mean I2M-PUB-03?\n"
-
-
-def test_commands_that_are_still_under_way_when_the_memory_was_measured_are_not_half_written_down(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("BREAK", raising=False)
-    # So little time that the connector is in the middle of a burst when it is over.
-    monkeypatch.setattr(memory, "BUDGET", 0.4)
-    declaration = load(HOSTILE)
-    new_broker, _ = choose("auto")
-    played = play(declaration, ["I2M-LIFE-07"], new_broker=new_broker, seed=7, progress=lambda _line: None)
-    run = View(played.transcript).run("memory")
-    assert run is not None
-    end = run.sent("memory_end")[0]
-    assert [p.topic for p in run.publications if p.record.i > end.i and p.levels[:1] == ["devices"]] == []
-
-
-def test_a_connector_with_little_time_is_given_as_much_as_a_verdict_on_its_memory_takes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("BREAK", raising=False)
-    # So little time as a machine leaves that has much else to do.
-    monkeypatch.setattr(memory, "BUDGET", 0.001)
-    declaration = load(HOSTILE)
-    new_broker, _ = choose("auto")
-    played = play(declaration, ["I2M-LIFE-07"], new_broker=new_broker, seed=7, progress=lambda _line: None)
-    assert judge(clauses()["I2M-LIFE-07"], declaration, played).outcome is Outcome.PASS
-
-
-def test_a_connector_that_gets_no_time_for_a_while_is_commanded_again_before_its_memory_is_judged(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    answers = memory._Answers
-    burst, stopped = answers.burst, list[int]()
-
-    async def stopping(self: memory._Answers, seconds: float, *, silence: float) -> bool:
-        if stopped:
-            return await burst(self, seconds, silence=silence)
-        stopped.append(self._rig.pid)
-        os.kill(self._rig.pid, signal.SIGSTOP)
-        try:
-            return await burst(self, seconds, silence=silence)
-        finally:
-            os.kill(self._rig.pid, signal.SIGCONT)
-
-    monkeypatch.delenv("BREAK", raising=False)
-    monkeypatch.setattr(answers, "burst", stopping)
-    monkeypatch.setattr(memory, "LONGEST", 8.0)
-    declaration = load(HOSTILE)
-    new_broker, _ = choose("auto")
-    played = play(declaration, ["I2M-LIFE-07"], new_broker=new_broker, seed=7, progress=lambda _line: None)
-    assert stopped
-    assert judge(clauses()["I2M-LIFE-07"], declaration, played).outcome is Outcome.PASS
 
 
 @pytest.mark.soak  # tests/conformance/test_references.py judges it in every run, from outside
