@@ -36,12 +36,15 @@ export class Broker {
   /**
    * Publish a JSON value; an object gets the time at which it is sent (I2M-PUB-02, I2M-PUB-03).
    * Where the broker is away it is sent later, unless it is not worth keeping; where the broker is slow, of messages
-   * that are the latest of their topic only the last one is sent.
+   * that are the latest of their topic only the last one is sent, `with` what belongs to it.
    */
-  publish(suffix, value, { qos = 1, retain = false, keep = true, latest = false, stamped = true } = {}) {
-    if (!keep && !this.#online) return;
-    this.#outbox.add({ topic: this.topic(suffix), value, qos, retain, keep, latest, stamped, sent: false });
-    this.#send();
+  publish(suffix, value, { qos = 1, retain = false, keep = true, latest = false, stamped = true, ...more } = {}) {
+    const message = { topic: this.topic(suffix), value, qos, retain, keep, latest, stamped, sent: false, ...more };
+    if (keep || this.#online) {
+      this.#outbox.add(message);
+      this.#send();
+    }
+    return message;
   }
 
   /** Clear what the broker keeps for a topic. */

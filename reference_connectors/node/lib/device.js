@@ -166,10 +166,10 @@ export class Device {
   /** Publish a whole state, and each property on a topic of its own (I2M-STATE-01, I2M-STATE-04). */
   #publish(state, how) {
     if (this.stopping.aborted || !this.#broker.online) return;
-    const each = { ...how, keep: false, latest: true };
-    this.#broker.publish(`devices/${this.id}/state`, this.#message(state), each);
+    const topic = `devices/${this.id}/state`;
+    const whole = this.#broker.publish(topic, this.#message(state), { ...how, keep: false, latest: true });
     for (const [name, value] of Object.entries(state)) {
-      this.#broker.publish(`devices/${this.id}/state/${name}`, value, { ...each, stamped: false });
+      this.#broker.publish(`${topic}/${name}`, value, { ...how, keep: false, stamped: false, with: whole });
     }
   }
 }

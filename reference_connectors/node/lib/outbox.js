@@ -8,11 +8,14 @@ export class Outbox {
   #messages = new Set();
   #latest = new Map();
 
-  /** Take a message. One that is the latest of its topic takes the place of those that were not sent in time. */
+  /**
+   * Take a message. One that is the latest of its topic takes the place of one that was not sent in time, and of what
+   * belongs `with` that: both are sent, or neither is.
+   */
   add(message) {
     if (message.latest) {
       const older = this.#latest.get(message.topic);
-      if (older && !older.sent) this.#messages.delete(older);
+      if (older && !older.sent) for (const each of this) if (each === older || each.with === older) this.remove(each);
       this.#latest.set(message.topic, message);
     }
     this.#messages.add(message);

@@ -32,6 +32,20 @@ test('a later state takes the place of one that was not sent in time', () => {
   assert.deepEqual(send(outbox), ['apart', 'a3', 'apart']);
 });
 
+test('what belongs to a state is sent where that is, and nowhere else', () => {
+  const outbox = new Outbox();
+  const add = (text) => {
+    const state = message('state', { text, latest: true });
+    outbox.add(state);
+    outbox.add(message('power', { text, with: state }));
+    return state;
+  };
+  add(1).sent = true;
+  add(2);
+  add(3);
+  assert.deepEqual(send(outbox), ['power1', 'state3', 'power3']);
+});
+
 test('where too much is kept the oldest is dropped', () => {
   const outbox = new Outbox();
   for (let number = 0; number <= 1_000; number += 1) outbox.add(message(`${number}`, { keep: true }));

@@ -229,7 +229,7 @@ func (d *device) publish(ctx context.Context) {
 	d.link.Publish(whole)
 	for name, value := range d.values {
 		message := link.JSON("devices/"+d.ID+"/state/"+name, value)
-		message.QoS, message.Retain, message.Latest, message.With = d.qos, d.retain, true, whole
+		message.QoS, message.Retain, message.With = d.qos, d.retain, whole
 		d.link.Publish(message)
 	}
 }

@@ -14,7 +14,7 @@ type Message struct {
 	Keep bool
 	// Latest of its topic: where the broker is slow, it takes the place of an older one that was not sent in time.
 	Latest bool
-	// With is the message that this one belongs to: once that was sent, this one is sent as well.
+	// With is the message that this one belongs to: both are sent, or neither is.
 	With *Message
 	// Text is what is sent as it is; otherwise Body is, with the time at which it is sent (I2M-PUB-03).
 	Text string

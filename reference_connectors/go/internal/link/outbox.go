@@ -34,7 +34,11 @@ func (o *outbox) add(message *Message) {
 	}
 	if message.Latest {
 		o.messages = slices.DeleteFunc(o.messages, func(older *Message) bool {
-			return older.Latest && !older.sent && older.Suffix == message.Suffix && (older.With == nil || !older.With.sent)
+			whole := older
+			if older.With != nil {
+				whole = older.With
+			}
+			return whole.Latest && !whole.sent && whole.Suffix == message.Suffix
 		})
 	}
 	o.messages = append(o.messages, message)

@@ -47,21 +47,21 @@ func TestALaterStateTakesThePlaceOfOneThatWasNotSentInTime(t *testing.T) {
 	expect(t, sent(o), "a part", "a 3", "a part")
 }
 
-func TestAPropertyIsSentWhereItsStateWas(t *testing.T) {
+func TestAPropertyIsSentWhereItsStateIsAndNowhereElse(t *testing.T) {
 	o := newOutbox(nil)
 	o.begin()
 	add := func(text string) {
 		state := &Message{Suffix: "state", Text: text, Latest: true}
 		o.add(state)
-		o.add(&Message{Suffix: "state/power", Text: text, Latest: true, With: state})
+		o.add(&Message{Suffix: "state/power", Text: text, With: state})
 	}
 	add("1")
 	if first := o.next(); first.Suffix != "state" {
 		t.Errorf("%s is sent first", first.Suffix)
 	}
 	add("2")
-	add("3")
-	expect(t, sent(o), "state/power 1", "state 3", "state/power 3")
+	o.add(&Message{Suffix: "state", Text: "3", Latest: true})
+	expect(t, sent(o), "state/power 1", "state 3")
 }
 
 func TestNoMoreIsUnderWayThanTheWindowAllows(t *testing.T) {
