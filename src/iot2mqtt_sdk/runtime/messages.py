@@ -28,7 +28,8 @@ class Messages:
         """Any value; a text or bytes that already are a JSON object or array are taken as that."""
         if isinstance(qos, bool) or qos not in (0, 1, 2):
             raise PayloadError(f"qos must be 0, 1 or 2, not {qos!r}; retain=True is given by name")
-        return Outgoing(checked_topic(topic), encode(_parsed(payload)), qos, retain, latest=retain)
+        group = topic if retain else None
+        return Outgoing(checked_topic(topic), encode(_parsed(payload)), qos, retain, group)
 
     def object(self, suffix: str, body: Mapping[str, Any]) -> Outgoing:
         """An object that gets the time of its publication."""
@@ -38,10 +39,9 @@ class Messages:
         """A device's whole state, and each property (clauses I2M-STATE-02, I2M-STATE-04)."""
         qos, retain = self._settings.qos, self._settings.retain
         topic = checked_topic(self._topics.device(device_id, "state"))
-        whole = Outgoing(topic, _state_text(device_id, state), qos, retain, latest=True, stamped=True)
+        whole = Outgoing(topic, _state_text(device_id, state), qos, retain, topic, stamped=True)
         properties = (
-            Outgoing(checked_topic(f"{topic}/{name}"), dump(value), qos, retain, latest=True)
-            for name, value in state.items()
+            Outgoing(checked_topic(f"{topic}/{name}"), dump(value), qos, retain, topic) for name, value in state.items()
         )
         return [whole, *properties]
 

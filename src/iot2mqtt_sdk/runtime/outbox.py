@@ -12,7 +12,7 @@ _log = logging.getLogger("iot2mqtt")
 UNACKNOWLEDGED = 1000
 """Messages that may be on their way at a time; what comes then waits, so that a silent broker fills no memory."""
 WAITING = 1000
-"""Messages other than the latest of a topic that wait at the most; the oldest go first."""
+"""Messages of no group that wait at the most; the oldest go first."""
 BRIEF = 5.0
 """Seconds within which a broker closes the connection on a message that it refuses."""
 TRIES = 5
@@ -37,7 +37,8 @@ class Outgoing:
         text: The JSON text; an object gets the time of sending where it is `stamped`.
         qos: 0, 1 or 2.
         retain: Whether the broker keeps it.
-        latest: Whether it makes an older one on the same topic worthless, as a state does.
+        group: The topic of the message that this one is sent with, as a property is with its state, or its own if
+            that is this one. A newer group of the name makes an older one worthless, and all or nothing of one is sent.
         stamped: Whether `timestamp` is put into it when it is sent (clause I2M-PUB-03).
     """
 
@@ -45,42 +46,56 @@ class Outgoing:
     text: bytes
     qos: int
     retain: bool
-    latest: bool = False
+    group: str | None = None
     stamped: bool = False
 
 
 class _Waiting:
-    """Messages that wait: the latest of each topic where that is enough, and a bounded number of others."""
+    """Messages that wait: the latest group of a name where that is enough, and a bounded number of others."""
 
     def __init__(self) -> None:
-        self._latest: OrderedDict[str, Outgoing] = OrderedDict()
+        self._begun: deque[Outgoing] = deque()
         self._others: deque[Outgoing] = deque()
+        self._groups: OrderedDict[str, deque[Outgoing]] = OrderedDict()
 
     def put(self, message: Outgoing, most: int) -> int:
-        """Keep a message, and at the most so many that are not the latest of a topic; return how many had to go."""
-        if message.latest:
-            self._latest.pop(message.topic, None)
-            self._latest[message.topic] = message
-            return 0
-        self._others.append(message)
-        gone = max(0, len(self._others) - most)
-        for _ in range(gone):
-            self._others.popleft()
-        return gone
+        """Keep a message, and at the most so many that are of no group; return how many had to go."""
+        if message.group is None:
+            self._others.append(message)
+            gone = max(0, len(self._others) - most)
+            for _ in range(gone):
+                self._others.popleft()
+            return gone
+        if message.group == message.topic:
+            self._groups.pop(message.group, None)
+            self._groups[message.group] = deque([message])
+        else:
+            # Where the first of its group waits no more, that has been sent.
+            self._groups.get(message.group, self._begun).append(message)
+        return 0
 
-    def take(self) -> Outgoing | None:
-        """Remove and return the message to send first: what cannot be said again goes before states."""
-        if self._others:
-            return self._others.popleft()
-        return self._latest.popitem(last=False)[1] if self._latest else None
+    def first(self) -> Outgoing | None:
+        """Return the message to send first: what cannot be said again goes before states, but into none of them."""
+        if self._begun or self._others:
+            return (self._begun or self._others)[0]
+        return next(iter(self._groups.values()))[0] if self._groups else None
+
+    def take(self) -> None:
+        """Remove the message to send first."""
+        if self._begun or self._others:
+            (self._begun or self._others).popleft()
+        else:
+            self._begun = self._groups.popitem(last=False)[1]
+            self._begun.popleft()
 
     def drain(self) -> Iterator[Outgoing]:
         """Remove and return all messages, first things first."""
-        while (message := self.take()) is not None:
+        while (message := self.first()) is not None:
+            self.take()
             yield message
 
     def __bool__(self) -> bool:
-        return bool(self._latest or self._others)
+        return bool(self._begun or self._others or self._groups)
 
 
 class Outbox:
@@ -170,25 +185,26 @@ class Outbox:
             self._sent.pop(self._acknowledged.popleft(), None)
 
     def _pump(self) -> None:
-        while self._open and len(self._sent) < UNACKNOWLEDGED and (message := self._waiting.take()) is not None:
-            self._pass_on(message)
+        while self._room() and (message := self._waiting.first()) is not None and self._pass_on(message):
+            self._waiting.take()
         if self._lost and self._open and not self._waiting:
             lost, self._lost = self._lost, 0
             _log.warning("%d messages were dropped: only the latest %d wait while the broker is away", lost, WAITING)
 
     def _put(self, message: Outgoing) -> None:
-        if self._open and not self._waiting and len(self._sent) < UNACKNOWLEDGED:
-            self._pass_on(message)
-        else:
+        if not self._room() or self._waiting or not self._pass_on(message):
             self._keep(message)
 
-    def _pass_on(self, message: Outgoing) -> None:
+    def _room(self) -> bool:
+        return self._open and len(self._sent) < UNACKNOWLEDGED
+
+    def _pass_on(self, message: Outgoing) -> bool:
         number = self._send(message)
         if number is None:
-            self._keep(message)
             self._open = False
-        else:
-            self._sent[number] = message
+            return False
+        self._sent[number] = message
+        return True
 
     def _keep(self, message: Outgoing) -> None:
         self._lost += self._waiting.put(message, BURST if self._open else WAITING)

@@ -22,8 +22,14 @@ class Wire:
         self.sent.append(message.text.decode())
         return len(self.sent)
 
-    def put(self, *texts: str, topic: str = "t", latest: bool = False) -> None:
-        self.outbox.put([Outgoing(topic, text.encode(), 1, retain=False, latest=latest) for text in texts])
+    def put(self, *texts: str, topic: str = "t", group: str | None = None) -> None:
+        self.outbox.put([Outgoing(topic, text.encode(), 1, retain=False, group=group) for text in texts])
+
+    def put_state(self, number: int, *properties: str) -> None:
+        """Put a state and its properties, as `state1`, `power1` and so on."""
+        self.put(f"state{number}", topic="state", group="state")
+        for name in properties:
+            self.put(f"{name}{number}", topic=f"state/{name}", group="state")
 
     def put_singly(self, count: int) -> None:
         for number in range(count):
@@ -61,7 +67,7 @@ def test_what_was_not_acknowledged_is_sent_again_before_what_has_come_since(wire
 
 
 def test_only_the_latest_state_waits_and_it_goes_after_responses(wire: Wire) -> None:
-    wire.put("old", "new", topic="state", latest=True)
+    wire.put("old", "new", topic="state", group="state")
     wire.put("response")
     wire.outbox.open()
     assert wire.sent == ["response", "new"]
@@ -69,11 +75,40 @@ def test_only_the_latest_state_waits_and_it_goes_after_responses(wire: Wire) -> 
 
 def test_an_unacknowledged_state_does_not_replace_a_newer_one(wire: Wire) -> None:
     wire.outbox.open()
-    wire.put("old", topic="state", latest=True)
+    wire.put("old", topic="state", group="state")
     wire.outbox.close()
-    wire.put("new", topic="state", latest=True)
+    wire.put("new", topic="state", group="state")
     wire.outbox.open()
     assert wire.sent == ["old", "new"]
+
+
+def test_a_state_that_has_to_wait_is_sent_with_its_properties_or_not_at_all(wire: Wire) -> None:
+    wire.outbox.open()
+    wire.put_singly(UNACKNOWLEDGED - 2)
+    for number in (1, 2, 3):
+        wire.put_state(number, "power", "energy")
+    wire.put("response")
+    assert wire.sent[-2:] == ["state1", "power1"]
+    for number in range(1, 10):
+        wire.outbox.acknowledge(number)
+    assert wire.sent[UNACKNOWLEDGED:] == ["energy1", "response", "state3", "power3", "energy3"]
+
+
+def test_what_is_left_of_a_state_follows_it_on_the_next_connection(wire: Wire) -> None:
+    wire.outbox.open()
+    wire.put_singly(UNACKNOWLEDGED - 2)
+    wire.put_state(1, "power", "energy")
+    for number in range(1, UNACKNOWLEDGED - 1):
+        wire.outbox.acknowledge(number)
+    assert wire.reconnect() == ["state1", "power1", "energy1"]
+
+
+def test_a_state_that_the_connection_does_not_take_stays_before_its_properties(wire: Wire) -> None:
+    wire.put_state(1, "power")
+    wire.there = False
+    wire.outbox.open()
+    wire.there = True
+    assert wire.reconnect() == ["state1", "power1"]
 
 
 def test_no_more_than_a_thousand_wait_and_the_loss_is_told(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
