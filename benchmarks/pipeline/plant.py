@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -298,9 +298,11 @@ def until_joined(kafka: str, group: str, members: int) -> None:
     admin = AdminClient({"bootstrap.servers": kafka})
     deadline = time.monotonic() + STALLED
     while time.monotonic() < deadline:
-        found = admin.describe_consumer_groups([group])[group].result().members
-        if len(found) == members and all(one.assignment.topic_partitions for one in found):
-            return
+        # A Kafka that has just started does not know at once who looks after a group.
+        with suppress(KafkaException):
+            found = admin.describe_consumer_groups([group])[group].result().members
+            if len(found) == members and all(one.assignment.topic_partitions for one in found):
+                return
         time.sleep(_TICK)
     sys.exit(f"{group} has not got {members} members")
 

@@ -17,13 +17,14 @@ count = 0
 begun: float | None = None
 begun_at = 0
 while count < total:
-    for record in consumer.consume(5000, 0.1):
+    records = consumer.consume(5000, 0.1)
+    for record in records:
         if record.error():
             sys.exit(str(record.error()))
         producer.produce(os.environ["KAFKA_DECODED_TOPIC"], record.value(), record.key())
         count += 1
     producer.flush()
-    if count:
+    if records:
         consumer.commit(asynchronous=False)
     if begun is None and count >= warm:
         begun, begun_at = time.monotonic(), count
