@@ -214,12 +214,15 @@ def test_a_stop_ends_the_runs_of_all_threads_and_those_that_come_later(tmp_path:
 
 def test_a_python_action_gets_the_time_to_clean_up(tmp_path: Path) -> None:
     body = (
-        "import pathlib, time\nfrom iot2mqtt_sdk.actions import action\n"
-        "@action\ndef f():\n    try:\n        time.sleep(60)\n"
+        "import pathlib, sys, time\nfrom iot2mqtt_sdk.actions import action\n"
+        "@action\ndef f():\n    try:\n        print('at work', file=sys.stderr, flush=True)\n        time.sleep(60)\n"
         "    finally:\n        pathlib.Path('tidy').touch()\n"
     )
+    stop = Stop()
 
-    assert error_of(run(script(tmp_path, "f.py", body), timeout=3))[0] == "timeout"
+    answer = run(script(tmp_path, "f.py", body), timeout=60, stop=stop, on_stderr=lambda _piece: stop.ask())
+
+    assert error_of(answer)[0] == "terminated"
     assert (tmp_path / "tidy").exists()
 
 
