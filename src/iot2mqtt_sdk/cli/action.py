@@ -2,13 +2,14 @@
 
 import json
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from iot2mqtt_sdk.cli._signals import open_signals
 
 if TYPE_CHECKING:
     from iot2mqtt_sdk.action_runner import Stop
@@ -66,16 +67,3 @@ def _inputs(text: str) -> dict[str, Any]:
 def _pass_on(piece: bytes) -> None:
     sys.stderr.buffer.write(piece)
     sys.stderr.buffer.flush()
-
-
-def open_signals() -> int:
-    """Return the end of a pipe at which SIGTERM and SIGINT arrive instead of ending the process.
-
-    A handler would run in the main thread alone, and that one wakes only if the signal happens to reach it.
-    """
-    arrived, announce = os.pipe()
-    os.set_blocking(announce, False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    signal.set_wakeup_fd(announce, warn_on_full_buffer=False)
-    return arrived

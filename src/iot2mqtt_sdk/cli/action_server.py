@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from iot2mqtt_sdk.cli.action import open_signals
+from iot2mqtt_sdk.cli._signals import open_signals
 
 EXAMPLES = """\b
 Examples:

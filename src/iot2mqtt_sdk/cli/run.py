@@ -15,6 +15,7 @@ import click
 
 from iot2mqtt_sdk.cli import _preparing, _simulation
 from iot2mqtt_sdk.cli._port import HOST
+from iot2mqtt_sdk.cli._signals import open_signals, unheeded
 
 PROGRAMS = ("main.py", "connector.py")
 ENDING = {
@@ -162,25 +163,17 @@ def _cannot_start(command: list[str], error: OSError) -> click.ClickException:
 
 
 class _Signals:
-    """Hands the signals that end a program to the connector; the second one kills it.
-
-    A handler runs in the main thread, which does not wake where the system hands the signal to another thread, or just
-    before it begins to wait. So it waits at a pipe, into which every signal writes a byte wherever it arrives; that a
-    child has ended is a signal too.
-    """
+    """Hands the signals that end a program to the connector; the second one kills it."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._starting = False
         self._asked: int | None = None
-        self._arrived, self._announce = os.pipe()
+        self._arrived = -1
 
     def __enter__(self) -> Self:
-        os.set_blocking(self._announce, False)
-        signal.set_wakeup_fd(self._announce, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in ENDING:
-            signal.signal(number, self._end)
+        # That a child has ended is a signal too, so that there is one place to wait for all of them.
+        self._arrived = open_signals(dict.fromkeys(ENDING, self._end) | {signal.SIGCHLD: unheeded})
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -94,13 +94,14 @@ def test_a_state_that_has_to_wait_is_sent_with_its_properties_or_not_at_all(wire
     assert wire.sent[UNACKNOWLEDGED:] == ["energy1", "response", "state3", "power3", "energy3"]
 
 
-def test_what_is_left_of_a_state_follows_it_on_the_next_connection(wire: Wire) -> None:
+def test_what_is_left_of_a_state_is_sent_on_the_next_connection_before_a_newer_one(wire: Wire) -> None:
     wire.outbox.open()
-    wire.put_singly(UNACKNOWLEDGED - 2)
     wire.put_state(1, "power", "energy")
-    for number in range(1, UNACKNOWLEDGED - 1):
-        wire.outbox.acknowledge(number)
     assert wire.reconnect() == ["state1", "power1", "energy1"]
+    wire.outbox.acknowledge(4)
+    wire.outbox.close()
+    wire.put_state(2, "power", "energy")
+    assert wire.reconnect() == ["power1", "energy1", "state2", "power2", "energy2"]
 
 
 def test_a_state_that_the_connection_does_not_take_stays_before_its_properties(wire: Wire) -> None:
