@@ -98,3 +98,17 @@ def test_the_wheel_brings_all_that_it_needs_into_an_empty_environment(wheel: Pat
     judged = run(environment / "bin" / "pytest", "--iot2mqtt-conformance", only, cwd=connector)
     assert judged.returncode == 0, judged.stdout + judged.stderr
     assert "I2M-" in run(environment / "bin" / "iot2mqtt", "contract", "clauses", cwd=tmp_path).stdout
+
+
+def test_a_clone_judges_a_connector_without_what_only_its_tests_need() -> None:
+    program = """
+import sys, pytest
+sys.modules.update(dict.fromkeys(["hypothesis", "xdist", "pytest_randomly"]))
+connector = "--iot2mqtt-connector=reference_connectors/simple"
+sys.exit(pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", "--iot2mqtt-conformance", connector]))
+"""
+    # Installed plugins are left out, as they are not there either.
+    plugin = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "iot2mqtt_conformance.plugin"}
+    done = run(sys.executable, "-c", program, cwd=REPOSITORY, **plugin)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "I2M-STATUS-01" in done.stdout
